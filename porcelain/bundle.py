@@ -1,0 +1,213 @@
+"""Bundles: what training hands to serving. A folder of plain files with digests, no pickle.
+
+Loading verifies that every file is listed, unaltered and of an allowed kind, before any of it is
+parsed.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from porcelain import __version__
+from porcelain.errors import BundleError
+from porcelain.files import sha256_bytes, sha256_file, write_text
+from porcelain.preparation import ResizeRule
+
+SCHEMA_VERSION: Final = 1
+MANIFEST_FILE = "bundle.json"
+ALLOWED_SUFFIXES = frozenset({".onnx", ".safetensors", ".json", ".yaml", ".png"})
+
+CLASSIFIER_MODEL_FILE = "model.onnx"
+SPLIT_FILE = "split.json"
+
+
+class Interval(BaseModel):
+    """A measured value with the ends of its 95 % confidence interval."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: float
+    low: float
+    high: float
+
+
+class TaskMetrics(BaseModel):
+    """How one task did on the test split, over known labels only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    support: int
+    f1_macro: Interval
+    balanced_accuracy: Interval
+    accuracy: Interval
+    expected_calibration_error: float
+
+
+class ClassifierInfo(BaseModel):
+    """What serving a classifier needs to know beside its ONNX graph.
+
+    Attributes:
+        labels: Slugs per task in the index order of the task's output.
+        label_counts: Training pictures per label: what drift is later measured against.
+        input_size: Side of the square uint8 NHWC input in pixels.
+        resize: How a picture fills that square.
+        backbone: timm's model name.
+        temperatures: Softmax temperature per task, already applied inside the graph.
+        abstention_thresholds: Per task, the probability under which the service abstains.
+        selective_accuracy: The accuracy that answers above the threshold are meant to have.
+        activation_grid: Height and width of the class-activation output.
+        metrics: Results on the test split; empty where there was none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    labels: dict[str, list[str]]
+    label_counts: dict[str, dict[str, int]]
+    input_size: int
+    resize: ResizeRule
+    backbone: str
+    temperatures: dict[str, float]
+    abstention_thresholds: dict[str, float]
+    selective_accuracy: float
+    activation_grid: tuple[int, int]
+    metrics: dict[str, TaskMetrics] = {}
+
+
+class Manifest(BaseModel):
+    """The content of `bundle.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    kind: Literal["classifier", "generator"]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    version: str
+    created: datetime
+    code_version: str
+    dataset_digest: str
+    files: dict[str, str]
+    classifier: ClassifierInfo | None = None
+
+    def digest(self) -> str:
+        """SHA-256 over the files' digests: one name for exactly this model."""
+        return sha256_bytes(json.dumps(self.files, sort_keys=True).encode())
+
+
+class Bundle(BaseModel):
+    """A verified bundle: where it is, and what its manifest says."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def classifier(self) -> ClassifierInfo:
+        """The classifier's part of the manifest.
+
+        Raises:
+            BundleError: The bundle holds something else.
+        """
+        if self.manifest.classifier is None:
+            raise BundleError(f"{self.path} is a {self.manifest.kind} bundle, not a classifier.")
+        return self.manifest.classifier
+
+
+def write_manifest(
+    folder: Path,
+    *,
+    kind: Literal["classifier", "generator"],
+    name: str,
+    dataset_digest: str,
+    classifier: ClassifierInfo | None = None,
+) -> Manifest:
+    """Digest every file in `folder` and write its `bundle.json`.
+
+    Raises:
+        BundleError: The folder holds a file of a kind that bundles may not hold.
+    """
+    files = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        relative = path.relative_to(folder).as_posix()
+        if relative == MANIFEST_FILE:
+            continue
+        _check_suffix(relative, folder)
+        files[relative] = sha256_file(path)
+    created = datetime.now(UTC)
+    manifest = Manifest(
+        kind=kind,
+        name=name,
+        version=created.strftime("%Y%m%d%H%M%S"),
+        created=created,
+        code_version=__version__,
+        dataset_digest=dataset_digest,
+        files=files,
+        classifier=classifier,
+    )
+    write_text(folder / MANIFEST_FILE, manifest.model_dump_json(indent=2) + "\n")
+    return manifest
+
+
+def load_bundle(path: Path, kind: Literal["classifier", "generator"]) -> Bundle:
+    """Read and verify a bundle folder.
+
+    Raises:
+        BundleError: Not a bundle, another kind or schema, or a file that is missing, altered,
+            not listed, or of a kind that may carry code.
+    """
+    manifest = _read_manifest(path)
+    if manifest.kind != kind:
+        raise BundleError(f"{path} is a {manifest.kind} bundle; give a {kind} bundle.")
+    present = {
+        p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file() or p.is_symlink()
+    }
+    for name in sorted(present - {MANIFEST_FILE}):
+        _check_suffix(name, path)
+        if name not in manifest.files:
+            raise BundleError(f"{path} holds {name}, which its {MANIFEST_FILE} does not list.")
+    for name, digest in manifest.files.items():
+        _check_suffix(name, path)
+        if name not in present or not (path / name).resolve().is_relative_to(path.resolve()):
+            raise BundleError(f"{path} lacks {name}; copy the whole bundle folder again.")
+        if sha256_file(path / name) != digest:
+            raise BundleError(
+                f"{path / name} is not what {MANIFEST_FILE} promises (SHA-256 differs); "
+                "copy the bundle again or train anew."
+            )
+    return Bundle(path=path, manifest=manifest)
+
+
+def _read_manifest(path: Path) -> Manifest:
+    file = path / MANIFEST_FILE
+    if not file.is_file():
+        raise BundleError(f"{path} is not a bundle: it has no {MANIFEST_FILE}.")
+    try:
+        content: Any = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{file} is not readable JSON: {error}") from error
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise BundleError(
+            f"{file} has schema version {version!r}; this porcelain {__version__} reads "
+            f"version {SCHEMA_VERSION}."
+        )
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{file} is not valid: {place}: {first['msg']}") from error
+
+
+def _check_suffix(name: str, folder: Path) -> None:
+    if Path(name).suffix not in ALLOWED_SUFFIXES:
+        raise BundleError(
+            f"{folder} holds {name}; a bundle holds only "
+            + ", ".join(sorted(ALLOWED_SUFFIXES))
+            + "."
+        )
