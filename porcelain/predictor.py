@@ -1,0 +1,163 @@
+"""The classifier as services, batch jobs and evaluation run it: ONNX Runtime on prepared pictures.
+
+Knows nothing of HTTP. ONNX Runtime is imported when a predictor is made, so that the rest of the
+core works without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from porcelain.bundle import CLASSIFIER_MODEL_FILE, Bundle
+from porcelain.errors import BundleError, UserError
+from porcelain.preparation import Pixels
+
+INPUT = "image"
+FEATURES = "features"
+ACTIVATION = "activation"
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the graph returns for a batch of N pictures.
+
+    Attributes:
+        probabilities: Per task, calibrated probabilities [N, classes].
+        features: Shared features [N, F]; None unless asked for.
+        activation: Class-activation maps of each task's most probable class [N, tasks, h, w],
+            tasks in the order of `Predictor.tasks`; None unless asked for.
+    """
+
+    probabilities: dict[str, FloatArray]
+    features: FloatArray | None = None
+    activation: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A label with its calibrated probability."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class TaskPrediction:
+    """The answer to one task: the best label, whether it is too unsure to count, the top few."""
+
+    label: str
+    probability: float
+    abstained: bool
+    top: tuple[Candidate, ...]
+
+
+class Predictor:
+    """Runs a classifier bundle.
+
+    Attributes:
+        bundle: The verified bundle.
+        tasks: The tasks it answers, in output order.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int = 1, device: str = "cpu") -> None:
+        """Load the graph.
+
+        Args:
+            bundle: A verified classifier bundle.
+            threads: Threads of ONNX Runtime for one call.
+            device: `cpu`, or `cuda` with onnxruntime-gpu installed.
+
+        Raises:
+            BundleError: The graph cannot be loaded or lacks an output.
+            UserError: The device is not available.
+        """
+        import onnxruntime
+
+        self.bundle = bundle
+        self.info = bundle.classifier
+        self.tasks: tuple[str, ...] = tuple(self.info.labels)
+        provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(device)
+        if provider not in onnxruntime.get_available_providers():
+            raise UserError(
+                f"ONNX Runtime has no {device} here; use cpu, or install porcelain[classifier-gpu] "
+                "in place of porcelain[classifier]."
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Spinning threads would take the core from the decoder beside them.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                bundle.path / CLASSIFIER_MODEL_FILE, options, providers=[provider]
+            )
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise BundleError(f"{bundle.path / CLASSIFIER_MODEL_FILE}: {error}") from error
+        outputs = {output.name for output in self._session.get_outputs()}
+        missing = {*self.tasks, FEATURES, ACTIVATION} - outputs
+        if missing:
+            raise BundleError(f"{bundle.path} lacks the outputs {', '.join(sorted(missing))}.")
+        self._run_options: Any = onnxruntime.RunOptions()
+        # Features and activation maps cost time only where they are asked for.
+        self._run_options.only_execute_path_to_fetches = True
+
+    def run(
+        self, images: npt.NDArray[np.uint8], *, features: bool = False, activation: bool = False
+    ) -> Outputs:
+        """Run the graph.
+
+        Args:
+            images: uint8 [N, size, size, 3], RGB, as `porcelain.preparation.prepare` returns.
+            features: Also return the shared features.
+            activation: Also return the class-activation maps.
+        """
+        names = [*self.tasks]
+        if features:
+            names.append(FEATURES)
+        if activation:
+            names.append(ACTIVATION)
+        values = dict(
+            zip(names, self._session.run(names, {INPUT: images}, self._run_options), strict=True)
+        )
+        return Outputs(
+            {task: values[task] for task in self.tasks},
+            values.get(FEATURES),
+            values.get(ACTIVATION),
+        )
+
+    def predict(
+        self, images: Sequence[Pixels], *, top_k: int = 3
+    ) -> list[dict[str, TaskPrediction]]:
+        """Answer every task for each prepared picture, in order."""
+        if not images:
+            return []
+        return self.interpret(self.run(np.stack(images)), top_k=top_k)
+
+    def interpret(self, outputs: Outputs, *, top_k: int = 3) -> list[dict[str, TaskPrediction]]:
+        """Turn a batch's probabilities into labels, abstentions and the `top_k` candidates."""
+        count = len(outputs.probabilities[self.tasks[0]])
+        answers: list[dict[str, TaskPrediction]] = [{} for _ in range(count)]
+        for task in self.tasks:
+            labels = self.info.labels[task]
+            threshold = self.info.abstention_thresholds[task]
+            rows = outputs.probabilities[task]
+            order = np.argsort(-rows, axis=1, kind="stable")[:, : max(1, top_k)]
+            for answer, row, best in zip(answers, rows, order, strict=True):
+                top = tuple(Candidate(labels[i], float(row[i])) for i in best)
+                answer[task] = TaskPrediction(
+                    top[0].label, top[0].probability, top[0].probability < threshold, top
+                )
+        return answers
+
+    def warm_up(self) -> None:
+        """Run once on a blank picture, so that the first caller does not pay for set-up."""
+        size = self.info.input_size
+        self.run(np.full((1, size, size, 3), 127, dtype=np.uint8), activation=True)
