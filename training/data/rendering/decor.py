@@ -1,0 +1,152 @@
+"""Lays ornament on the canvas: bands of motifs around the outside, a medallion within."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from training.data.rendering.canvas import Canvas
+from training.data.rendering.history import Look
+from training.data.rendering.motifs import BORDERS, FIELDS
+from training.data.rendering.pen import Motif, Palette, Pen
+from training.data.rendering.surface import Array, Zone
+
+ROLES = ("line", "petal", "leaf", "accent", "stem", "wash", "ground")
+
+
+@dataclass(frozen=True)
+class Band:
+    """A zone of the outside, between two fractions of its rise."""
+
+    low: float
+    high: float
+    motif: str
+    border: bool
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """The three bytes of "#rrggbb"."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def palette(look: Look, rng: Generator) -> Palette:
+    """Draws one colour for each role; a role the ware does not name falls back to its line."""
+    colours: Palette = {}
+    fallback = look.paints["line"]
+    for role in ROLES:
+        choices = look.paints.get(role, fallback)
+        text = str(rng.choice(choices))
+        alpha = int(text[7:9], 16) if len(text) == 9 else 255
+        colours[role] = (*rgb(text), alpha)
+    return colours
+
+
+def _bands(look: Look, kind: str, rng: Generator) -> list[Band]:
+    motifs = list(look.motifs)
+    shares = np.array(list(look.motifs.values()))
+    field = str(rng.choice(motifs, p=shares / shares.sum()))
+    if kind in ("dish", "bowl", "cup", "basin", "box", "censer", "spittoon") or not look.borders:
+        low, high = rng.uniform(0.08, 0.2), rng.uniform(0.86, 0.93)
+        bands = [Band(low, high, field, False)]
+        if look.borders and rng.random() < 0.55:
+            bands.append(Band(high + 0.015, 0.985, str(rng.choice(look.borders)), True))
+        if look.borders and rng.random() < 0.4:
+            bands.append(Band(0.0, low - 0.01, str(rng.choice(look.borders)), True))
+        return bands
+    low, high = rng.uniform(0.16, 0.24), rng.uniform(0.6, 0.72)
+    bands = [Band(0.02, low - 0.02, str(rng.choice(look.borders)), True), Band(low, high, field, False)]
+    top = rng.uniform(0.76, 0.82)
+    bands.append(Band(high + 0.02, top, str(rng.choice(look.borders)), True))
+    if rng.random() < 0.6:
+        bands.append(Band(top + 0.02, 0.97, str(rng.choice([*look.borders, "lappets"])), True))
+    return bands
+
+
+def ornament(canvas: Canvas, look: Look, kind: str, rng: Generator) -> Array:
+    """Draws the ware's ornament.
+
+    Returns:
+        colour and cover [height, width, 4], bytes as float32 0 to 255; cover 0 where bare.
+    """
+    colours = palette(look, rng)
+    layer = Image.new("RGBA", (canvas.width * 2, canvas.height), (0, 0, 0, 0))
+    bands = _bands(look, kind, rng)
+    for strip in canvas.strips:
+        if strip.patch.part not in ("body", "lid"):
+            continue
+        rows = np.arange(strip.start, strip.stop)
+        wall = rows[canvas.zone[rows, 0] == Zone.OUTSIDE]
+        if len(wall) < 12:
+            continue
+        lid = strip.patch.part == "lid" and kind != "box"
+        for band in [Band(0.12, 0.9, bands[0].motif, False)] if lid else bands:
+            _lay(layer, canvas, wall, band, colours, rng)
+    cover = layer.resize((canvas.width, canvas.height), Image.Resampling.BOX)
+    flat = np.asarray(cover, np.float32).copy()
+    rows = canvas.inside_rows
+    if len(rows) and kind in ("dish", "bowl", "basin", "pillow", "box", "cup") and rng.random() < 0.8:
+        flat[rows] = canvas.stamp_inside(_medallion(look, colours, kind, bands[0].motif, rng))
+    return flat
+
+
+def _lay(
+    layer: Image.Image, canvas: Canvas, wall: NDArray[np.intp], band: Band, colours: Palette,
+    rng: Generator,
+) -> None:  # fmt: skip
+    """Repeats one motif around the vessel inside a band, with ruled lines at its edges."""
+    mine = wall[(canvas.rise[wall, 0] >= band.low) & (canvas.rise[wall, 0] <= band.high)]
+    if len(mine) < 5:
+        return
+    top, bottom = int(mine[0]), int(mine[-1]) + 1
+    tall = float(canvas.way[bottom - 1, 0] - canvas.way[top, 0]) + 1e-6
+    girth = 2 * np.pi * float(canvas.radius[mine, 0].mean())
+    motif, aspect = (BORDERS if band.border else FIELDS)[band.motif]
+    repeats = max(1, round(girth / (tall * aspect)))
+    width = layer.width // repeats
+    height = (bottom - top) * 2
+    aspect = girth / repeats / tall
+    cells = [_cell(motif, width, height, aspect, colours, rng) for _ in range(min(repeats, 2))]
+    for index in range(repeats):
+        left = index * layer.width // repeats
+        # The canvas counts its rows upwards from the foot, the pen's picture downwards.
+        cell = cells[index % len(cells)]
+        layer.paste(cell, (left, top))
+    pen = ImageDraw.Draw(layer)
+    for row in (top, bottom - 1):
+        pen.line([(0, row), (layer.width, row)], fill=colours["line"], width=1)
+
+
+def _cell(
+    motif: Motif, width: int, height: int, aspect: float, colours: Palette, rng: Generator
+) -> Image.Image:
+    pen = Pen(width, height, aspect, colours)
+    motif(pen, rng)
+    picture = pen.image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    return picture.resize((picture.width, max(1, height // 2)), Image.Resampling.BOX)
+
+
+def _medallion(
+    look: Look, colours: Palette, kind: str, motif: str, rng: Generator
+) -> NDArray[np.uint8]:
+    """A square picture of the inside seen from above: a central motif and rim bands."""
+    size = 512
+    picture = Image.new("RGBA", (size, size), (0, 0, 0, 0))
+    across = 0.52 if kind in ("dish", "basin") else 0.34
+    if kind in ("pillow", "box"):
+        across = 0.72
+    inner = int(size * across)
+    name = motif if motif not in ("petals", "key_fret") else "lotus_scroll"
+    pen = Pen(inner, inner, 1.0, colours)
+    FIELDS[name][0](pen, rng)
+    mask = Image.new("L", (inner, inner), 0)
+    ImageDraw.Draw(mask).ellipse((2, 2, inner - 3, inner - 3), fill=255)
+    corner = (size - inner) // 2
+    picture.paste(pen.image, (corner, corner), mask)
+    draw = ImageDraw.Draw(picture)
+    for radius in (across + 0.02, 0.9, 0.955):
+        reach = radius * size / 2
+        box = (size / 2 - reach, size / 2 - reach, size / 2 + reach, size / 2 + reach)
+        draw.ellipse(box, outline=colours["line"], width=4)
+    return np.asarray(picture)

@@ -1,0 +1,214 @@
+"""Renders a dataset folder: one picture per index, over all cores, resumable."""
+
+import csv
+import io
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from porcelain.errors import UserError
+from porcelain.files import atomic_folder, write_bytes, write_text
+from training.data.rendering import history
+
+LICENSE = "Apache-2.0"
+SECOND_VIEW = 0.15
+_BLOCK = 16
+
+
+@dataclass(frozen=True)
+class Shot:
+    """What one picture shows; the columns of `metadata.csv` in order."""
+
+    file_name: str
+    dynasty: str
+    glaze: str
+    kiln: str
+    type: str
+    object_id: str
+    source: str
+    license: str
+    ware: str
+    shape: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class RenderSummary:
+    """What `render_dataset` left behind.
+
+    Attributes:
+        out: the dataset folder.
+        count: pictures in it.
+        rendered: pictures made by this run; the others were kept from an interrupted one.
+        objects: different objects photographed.
+        classes: how many labels of each task occur.
+    """
+
+    out: Path
+    count: int
+    rendered: int
+    objects: int
+    classes: dict[str, int]
+
+
+def object_of(seed: int, index: int) -> int:
+    """The index of the object that a picture shows: its own, or the one before's."""
+    if index == 0 or object_of_draw(seed, index - 1):
+        return index
+    return index - 1 if object_of_draw(seed, index) else index
+
+
+def object_of_draw(seed: int, index: int) -> bool:
+    """Whether a picture asks to be a second view of the one before."""
+    return bool(np.random.default_rng([seed, index, 2]).random() < SECOND_VIEW)
+
+
+def plan_shot(seed: int, index: int) -> Shot:
+    """Labels of the picture at `index`, without rendering it."""
+    subject = object_of(seed, index)
+    rng = np.random.default_rng([seed, subject, 0])
+    ware, kind, shape = history.draw(rng)
+    unattributed = rng.random() < ware.unattributed
+    return Shot(
+        file_name=f"images/{index:06d}.jpg",
+        dynasty=ware.dynasty,
+        glaze=ware.glaze,
+        kiln="" if unattributed else ware.kiln,
+        type=kind,
+        object_id=f"rendered-{seed}-{subject:06d}",
+        source="rendered",
+        license=LICENSE,
+        ware=ware.name,
+        shape=shape,
+        seed=seed,
+    )
+
+
+def render_picture(seed: int, index: int, size: int) -> Image.Image:
+    """Renders the picture at `index`; the same bytes whatever was rendered before.
+
+    Args:
+        seed: the world's seed.
+        index: the picture's place in the dataset.
+        size: width and height in pixels.
+    """
+    # VTK is heavy and wanted only by the processes that render.
+    from training.data.rendering import forms, glazes, scene
+    from training.data.rendering.canvas import Canvas
+
+    subject = object_of(seed, index)
+    rng = np.random.default_rng([seed, subject, 0])
+    ware, kind, shape = history.draw(rng)
+    rng = np.random.default_rng([seed, subject, 1])
+    vessel = forms.build(shape, ware.potting, rng)
+    canvas = Canvas(vessel, *texture_size(size))
+    skin = glazes.paint(canvas, ware.look, kind, rng)
+    rng = np.random.default_rng([seed, index, 3])
+    return scene.photograph(vessel, canvas, skin, scene.choose_view(kind, rng), size, rng)
+
+
+def texture_size(size: int) -> tuple[int, int]:
+    """Texture width and height for a picture of `size` pixels."""
+    return int(2.9 * size), int(2.5 * size)
+
+
+def render_dataset(
+    out: Path,
+    count: int,
+    seed: int,
+    size: int,
+    workers: int | None = None,
+    overwrite: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> RenderSummary:
+    """Renders a dataset folder with known truth.
+
+    Args:
+        out: where the folder is to be; prepared beside it and renamed when complete.
+        count: number of pictures.
+        seed: the world's seed; each picture draws from (seed, index) alone.
+        size: width and height of the pictures in pixels.
+        workers: processes; all cores by default. The pictures do not depend on it.
+        overwrite: replaces what is at `out`.
+        on_progress: called in this process with the number of pictures done so far.
+
+    Raises:
+        UserError: a number makes no sense, or `out` is in use.
+    """
+    if count < 1:
+        raise UserError(f"--count is {count}; ask for at least 1 picture.")
+    if not 32 <= size <= 2048:
+        raise UserError(f"--size is {size}; choose 32 to 2048 pixels.")
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers is {workers}; use at least 1 process.")
+    shots = [plan_shot(seed, index) for index in range(count)]
+    settings = {"command": "data render", "count": count, "seed": seed, "size": size}
+    with atomic_folder(out, settings=settings, overwrite=overwrite) as work:
+        (work / "images").mkdir(exist_ok=True)
+        missing = [i for i, shot in enumerate(shots) if not (work / shot.file_name).exists()]
+        _render_all(work, seed, size, missing, workers, count, on_progress)
+        write_text(work / "metadata.csv", _table(shots))
+    tasks = ("dynasty", "glaze", "kiln", "type")
+    classes = {task: len({getattr(shot, task) for shot in shots} - {""}) for task in tasks}
+    objects = len({shot.object_id for shot in shots})
+    return RenderSummary(out, count, len(missing), objects, classes)
+
+
+def _render_all(
+    work: Path, seed: int, size: int, missing: list[int], workers: int | None, count: int,
+    on_progress: Callable[[int], None] | None,
+) -> None:  # fmt: skip
+    done = count - len(missing)
+    if on_progress and done:
+        on_progress(done)
+    blocks = [missing[i : i + _BLOCK] for i in range(0, len(missing), _BLOCK)]
+    cores = workers or os.cpu_count() or 1
+    processes = min(cores, max(1, len(blocks)))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_quiet) as pool:
+        waiting = iter(blocks)
+        running = {pool.submit(_render_block, work, seed, size, b) for b in islice(waiting, 2 * processes)}
+        try:
+            while running:
+                finished = next(as_completed(running))
+                running.discard(finished)
+                done += finished.result()
+                if on_progress:
+                    on_progress(done)
+                for block in islice(waiting, 1):
+                    running.add(pool.submit(_render_block, work, seed, size, block))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _quiet() -> None:
+    """Prepares a worker: one thread each for drawing, no chatter about a missing X server."""
+    os.environ["LP_NUM_THREADS"] = "0"
+    import vtk
+
+    vtk.vtkObject.GlobalWarningDisplayOff()
+
+
+def _render_block(work: Path, seed: int, size: int, indices: list[int]) -> int:
+    for index in indices:
+        buffer = io.BytesIO()
+        picture = render_picture(seed, index, size)
+        picture.save(buffer, "JPEG", quality=92, subsampling=0)
+        write_bytes(work / f"images/{index:06d}.jpg", buffer.getvalue())
+    return len(indices)
+
+
+def _table(shots: list[Shot]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(asdict(shots[0])), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(shot) for shot in shots)
+    return buffer.getvalue()
