@@ -95,16 +95,25 @@ def atomic_folder(
     """
     check_free(out, overwrite)
     work = work_folder(out)
+    open_work_folder(work, settings)
+    yield work
+    replace_folder(work, out)
+
+
+def open_work_folder(work: Path, settings: dict[str, Any] | None) -> None:
+    """Make a folder for unfinished work, or go on in it where it was made with equal `settings`.
+
+    Raises:
+        UserError: The folder cannot be made.
+    """
     if work.exists() and (settings is None or _read_settings(work) != _normalised(settings)):
         shutil.rmtree(work)
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"Cannot write to {out.parent}: {error.strerror or error}.") from error
+        raise UserError(f"Cannot write to {work.parent}: {error.strerror or error}.") from error
     if settings is not None:
         write_json(work / SETTINGS_FILE, settings)
-    yield work
-    replace_folder(work, out)
 
 
 def replace_folder(work: Path, out: Path) -> None:

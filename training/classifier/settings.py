@@ -1,0 +1,96 @@
+"""Everything that decides a training run: one frozen object, saved resolved beside the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from porcelain.preparation import DEFAULT_SIZE, ResizeRule
+
+LossName = Literal["logit-adjusted", "class-balanced", "cross-entropy"]
+
+
+class AugmentationSettings(BaseModel):
+    """How far a training picture may be changed; a pot stays upright and keeps its colour.
+
+    Attributes:
+        zoom: Least and greatest side of the part of the picture that is seen, as a share of it.
+        rotation: Greatest turn either way, in degrees.
+        stretch: Greatest change of proportion, as a share.
+        colour: Greatest change of brightness, contrast and saturation, as a share.
+        hue: Greatest change of a single colour channel, as a share.
+        flip: Chance of a mirror image, left to right. Never top to bottom.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    zoom: tuple[float, float] = (0.75, 1.1)
+    rotation: float = 10.0
+    stretch: float = 0.08
+    colour: float = 0.15
+    hue: float = 0.045
+    flip: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+class TrainSettings(BaseModel):
+    """Settings of `porcelain classifier train`.
+
+    Attributes:
+        backbone: Any timm model name.
+        pretrained: `auto` (timm's weights from the hub), `none`, or a safetensors file.
+        epochs: Passes over the training pictures.
+        frozen_epochs: First epochs in which only the heads learn; 0 without pretrained weights.
+        batch_size: Pictures per optimiser step, over all devices.
+        learning_rate: Peak rate of the heads (AdamW).
+        backbone_rate: The backbone's rate as a share of it; 1 without pretrained weights.
+        weight_decay: Of matrices and kernels; biases and norms have none.
+        warmup_epochs: Linear rise of the rate before its cosine fall.
+        loss: How imbalance is met.
+        label_smoothing: Share of the target spread over all classes.
+        dropout: On the shared features.
+        mixup: Beta parameter of mixup; 0 turns it off.
+        averaging: Decay of the exponential moving average of the weights, per step.
+        gradient_norm: Largest gradient norm; larger gradients are scaled down.
+        patience: Epochs without a better mean validation F1-macro before training stops.
+        input_size: Side of the model's input in pixels.
+        cached_size: Side at which decoded pictures are kept for augmentation.
+        resize: How a picture fills the square input.
+        selective_accuracy: Accuracy that answers above the abstention threshold should have.
+        seed: Of weights, order, augmentation and, where there is none, the split.
+        augmentation: See `AugmentationSettings`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: str = "mobilenetv3_large_100"
+    pretrained: str = "auto"
+    epochs: Annotated[int, Field(ge=1)] = 30
+    frozen_epochs: Annotated[int, Field(ge=0)] = 1
+    batch_size: Annotated[int, Field(ge=2)] = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    backbone_rate: Annotated[float, Field(gt=0)] = 0.5
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    warmup_epochs: Annotated[float, Field(ge=0)] = 1.5
+    loss: LossName = "logit-adjusted"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    gradient_norm: Annotated[float, Field(gt=0)] = 2.0
+    patience: Annotated[int, Field(ge=1)] = 15
+    input_size: Annotated[int, Field(ge=32)] = DEFAULT_SIZE
+    cached_size: Annotated[int, Field(ge=32)] = 256
+    resize: ResizeRule = "letterbox"
+    selective_accuracy: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    seed: int = 0
+    augmentation: AugmentationSettings = AugmentationSettings()
+
+    def for_scratch(self) -> TrainSettings:
+        """The same settings for a backbone that has learned nothing yet."""
+        return self.model_copy(update={"frozen_epochs": 0, "backbone_rate": 1.0})
+
+    def pretrained_file(self) -> Path | None:
+        """The weights file, or None for `auto` and `none`."""
+        return None if self.pretrained in ("auto", "none") else Path(self.pretrained)
