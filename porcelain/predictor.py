@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from porcelain.bundle import CLASSIFIER_MODEL_FILE, Bundle
+from porcelain.bundle import CLASSIFIER_MODEL_FILE, Bundle, ClassifierInfo
 from porcelain.errors import BundleError, UserError
 from porcelain.preparation import Pixels
 
@@ -143,21 +143,30 @@ class Predictor:
 
     def interpret(self, outputs: Outputs, *, top_k: int = 3) -> list[dict[str, TaskPrediction]]:
         """Turn a batch's probabilities into labels, abstentions and the `top_k` candidates."""
-        count = len(outputs.probabilities[self.tasks[0]])
-        answers: list[dict[str, TaskPrediction]] = [{} for _ in range(count)]
-        for task in self.tasks:
-            labels = self.info.labels[task]
-            threshold = self.info.abstention_thresholds[task]
-            rows = outputs.probabilities[task]
-            order = np.argsort(-rows, axis=1, kind="stable")[:, : max(1, top_k)]
-            for answer, row, best in zip(answers, rows, order, strict=True):
-                top = tuple(Candidate(labels[i], float(row[i])) for i in best)
-                answer[task] = TaskPrediction(
-                    top[0].label, top[0].probability, top[0].probability < threshold, top
-                )
-        return answers
+        return interpret(self.info, outputs, top_k=top_k)
 
     def warm_up(self) -> None:
         """Run once on a blank picture, so that the first caller does not pay for set-up."""
         size = self.info.input_size
         self.run(np.full((1, size, size, 3), 127, dtype=np.uint8), activation=True)
+
+
+def interpret(
+    info: ClassifierInfo, outputs: Outputs, *, top_k: int = 3
+) -> list[dict[str, TaskPrediction]]:
+    """Turn a batch's probabilities into labels, abstentions and the `top_k` candidates.
+
+    Apart from `Predictor`, for those who receive outputs from a process that has the graph.
+    """
+    count = len(next(iter(outputs.probabilities.values())))
+    answers: list[dict[str, TaskPrediction]] = [{} for _ in range(count)]
+    for task, labels in info.labels.items():
+        threshold = info.abstention_thresholds[task]
+        rows = outputs.probabilities[task]
+        order = np.argsort(-rows, axis=1, kind="stable")[:, : max(1, top_k)]
+        for answer, row, best in zip(answers, rows, order, strict=True):
+            top = tuple(Candidate(labels[i], float(row[i])) for i in best)
+            answer[task] = TaskPrediction(
+                top[0].label, top[0].probability, top[0].probability < threshold, top
+            )
+    return answers

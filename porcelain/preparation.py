@@ -33,15 +33,33 @@ def prepare(image: Image.Image, size: int = DEFAULT_SIZE, rule: ResizeRule = "le
     """
     if rule == "squash":
         return np.asarray(_resize(image, size, size))
-    scale = size / max(image.size)
-    width = min(size, max(1, round(image.width * scale)))
-    height = min(size, max(1, round(image.height * scale)))
-    resized = np.asarray(_resize(image, width, height))
-    if width == height == size:
+    left, top, right, bottom = content_box(image.size, size, rule)
+    resized = np.asarray(_resize(image, right - left, bottom - top))
+    if resized.shape[:2] == (size, size):
         return resized
-    top, left = (size - height) // 2, (size - width) // 2
-    margins = ((top, size - height - top), (left, size - width - left), (0, 0))
+    margins = ((top, size - bottom), (left, size - right), (0, 0))
     return np.pad(resized, margins, mode="edge")
+
+
+def content_box(
+    shape: tuple[int, int], size: int = DEFAULT_SIZE, rule: ResizeRule = "letterbox"
+) -> tuple[int, int, int, int]:
+    """Where in the model's square the picture itself lies.
+
+    Args:
+        shape: Width and height of the upright picture.
+        size: Side of the square.
+        rule: How the picture fills it.
+
+    Returns:
+        Left, top, right and bottom in pixels of the square; right and bottom are outside.
+    """
+    if rule == "squash":
+        return 0, 0, size, size
+    scale = size / max(shape)
+    width, height = (min(size, max(1, round(side * scale))) for side in shape)
+    left, top = (size - width) // 2, (size - height) // 2
+    return left, top, left + width, top + height
 
 
 def _resize(image: Image.Image, width: int, height: int) -> Image.Image:

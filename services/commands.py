@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 app = typer.Typer(help="Serve a bundle over REST.", no_args_is_help=True)
@@ -10,3 +14,44 @@ app = typer.Typer(help="Serve a bundle over REST.", no_args_is_help=True)
 @app.callback()
 def serve() -> None:
     """Serve a bundle over REST."""
+
+
+@app.command()
+def classifier(
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Classifier bundle to serve.", envvar="PORCELAIN_BUNDLE"),
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,
+    host: Annotated[str, typer.Option(help="IP address to listen on.")] = "127.0.0.1",
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="API processes; default one per core.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, or cuda (inner service with batching).")
+    ] = None,
+) -> None:
+    """Answer what a picture shows: POST /v1/classify.
+
+    [bold]Start:[/] porcelain serve classifier --bundle runs/classifier --port 3000
+
+    [bold]Ask:[/] curl -F image=@vase.jpg -F top_k=3 http://127.0.0.1:3000/v1/classify
+
+    Limits and everything else are environment variables, such as PORCELAIN_MAX_BYTES; the running
+    service describes itself at /openapi.json.
+    """
+    from porcelain.bundle import load_bundle
+    from porcelain.errors import UserError
+    from services.auth import BearerKeys
+    from services.bento import run
+    from services.classifier.settings import ClassifierSettings
+    from services.settings import environment_of, load_settings
+
+    if bundle is None:
+        raise UserError("Say which model to serve with --bundle DIR, or set PORCELAIN_BUNDLE.")
+    given = {"bundle": bundle.resolve(), "workers": workers, "device": device}
+    os.environ.update(environment_of(**given))
+    settings = load_settings(ClassifierSettings)
+    load_bundle(settings.bundle, "classifier").classifier  # noqa: B018 - refuse it here, once
+    BearerKeys(settings.key_file)
+    run("services.classifier.service:ClassifierService", host, port, settings.shutdown_seconds)

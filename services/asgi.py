@@ -1,0 +1,146 @@
+"""Requests and answers over ASGI, with limits on what is read.
+
+Thinner than a web framework, because on small pictures a framework's share of the time shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl
+
+from services.admission import Reservation
+from services.problems import Problem, bad_request, too_large
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+JSON = "application/json"
+MAX_QUERY_FIELDS = 20
+
+
+class ClientGoneError(Exception):
+    """The caller hung up before its request was complete; there is nobody to answer."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One request; its body is read on demand.
+
+    Attributes:
+        headers: By lower-case name; of repeated headers the last.
+        id: The request id, from `X-Request-Id` or made.
+        reservation: What the body is charged to.
+    """
+
+    method: str
+    path: str
+    query_string: bytes
+    headers: dict[bytes, bytes]
+    id: str
+    receive: Receive
+    reservation: Reservation | None = None
+
+    def header(self, name: bytes) -> str:
+        """A header's value, or an empty string."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+    def query(self) -> list[tuple[str, str]]:
+        """The query's fields.
+
+        Raises:
+            Problem: 400, too many fields.
+        """
+        if not self.query_string:
+            return []
+        try:
+            return parse_qsl(
+                self.query_string.decode("latin-1"),
+                keep_blank_values=True,
+                max_num_fields=MAX_QUERY_FIELDS,
+            )
+        except ValueError as error:
+            raise bad_request("query", "The query has too many fields.") from error
+
+    async def body(self, limit: int, timeout: float) -> bytes:
+        """Read the whole body.
+
+        Args:
+            limit: Most bytes; counted as they arrive.
+            timeout: Seconds within which the body must have arrived.
+
+        Raises:
+            Problem: 400 bad length, 408 too slow, 413 too many bytes, 429 too many held.
+            ClientGoneError: The caller hung up.
+        """
+        declared = self.headers.get(b"content-length")
+        if declared is not None:
+            if not declared.isdigit():
+                raise bad_request("content_length", "Content-Length must be a whole number.")
+            if int(declared) > limit:
+                raise _over(limit)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._read(limit)
+        except TimeoutError as error:
+            raise Problem(
+                HTTPStatus.REQUEST_TIMEOUT,
+                "too_slow",
+                f"The body did not arrive within {timeout:g} seconds; send it again, faster.",
+                {"Connection": "close"},
+            ) from error
+
+    async def _read(self, limit: int) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise _over(limit)
+            if self.reservation is not None:
+                self.reservation.charge(len(chunk))
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _over(limit: int) -> Problem:
+    return too_large(f"The request has more than {limit:,} bytes; send a smaller picture or fewer.")
+
+
+@dataclass(slots=True)
+class Response:
+    """One answer, complete in memory."""
+
+    body: bytes
+    media_type: str = JSON
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def send(self, send: Send, request_id: str) -> None:
+        """Send it, marked with the request id."""
+        headers = [
+            (b"content-type", self.media_type.encode()),
+            (b"content-length", str(len(self.body)).encode()),
+            (b"x-request-id", request_id.encode()),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        headers += [(k.lower().encode(), v.encode()) for k, v in self.headers.items()]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def json_response(value: Any) -> Response:  # noqa: ANN401 - any JSON value
+    """A 200 with `value` as JSON."""
+    return Response(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())

@@ -1,0 +1,188 @@
+"""The classifier's routes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from porcelain.bundle import Bundle
+from porcelain.errors import ImageError
+from porcelain.images import FORMATS
+from services.asgi import Request, Response, json_response
+from services.classifier.classifying import Answer, Classifier, Options
+from services.classifier.openapi import build_document
+from services.classifier.settings import ClassifierSettings
+from services.forms import MULTIPART, Form, parse_form
+from services.problems import bad_request, problem_of, too_large, unsupported_type
+from services.rest import Route
+
+FORM_OVERHEAD = 64 * 1024  # boundaries, part headers and option fields around the pictures
+OPTION_PARTS = 8
+SIDE_BY_SIDE = 8  # pictures of one batch request that wait for the model at a time
+_TRUE = {"true", "1", "yes", "on"}
+_FALSE = {"false", "0", "no", "off"}
+
+
+class ClassifierApi:
+    """Turns requests into options and pictures, and answers into JSON."""
+
+    def __init__(
+        self, bundle: Bundle, settings: ClassifierSettings, classifier: Classifier, keys: bool
+    ) -> None:
+        """Answer for `bundle`; `keys` says whether the document asks for bearer keys."""
+        manifest = bundle.manifest
+        self._settings = settings
+        self._classifier = classifier
+        self._model = {
+            "name": manifest.name,
+            "version": manifest.version,
+            "digest": manifest.digest(),
+        }
+        self._description = json_response(_describe(bundle, settings, self._model))
+        self._document = json_response(build_document(settings, keys))
+
+    def routes(self) -> dict[str, Route]:
+        """Path to route."""
+        return {
+            "/v1/classify": Route("POST", self.classify, work=True, protected=True),
+            "/v1/classify_batch": Route("POST", self.classify_batch, work=True, protected=True),
+            "/v1/model": Route("GET", self.model, protected=True),
+            "/openapi.json": Route("GET", self.document),
+        }
+
+    async def model(self, _: Request) -> Response:
+        """What is served."""
+        return self._description
+
+    async def document(self, _: Request) -> Response:
+        """The OpenAPI document."""
+        return self._document
+
+    async def classify(self, request: Request) -> Response:
+        """Answer one picture."""
+        kind = _content_type(request)
+        if kind == MULTIPART:
+            form = await self._form(request, self._settings.max_bytes, 1)
+            fields = {**self._query(request), **form.fields}
+            data = _only_picture(form)
+        elif kind.startswith("image/"):
+            fields = self._query(request)
+            data = await request.body(self._settings.max_bytes, self._settings.upload_seconds)
+        else:
+            raise unsupported_type(
+                f"Send the picture as {MULTIPART} in the field 'image', or as the body with "
+                f"Content-Type image/*; not as {kind or 'an undeclared type'}."
+            )
+        answer = await self._classifier.classify(data, self._options(fields))
+        return json_response({"model": self._model, **answer})
+
+    async def classify_batch(self, request: Request) -> Response:
+        """Answer several pictures, each on its own."""
+        if _content_type(request) != MULTIPART:
+            raise unsupported_type(f"Send the pictures as {MULTIPART} in the field 'images'.")
+        form = await self._form(request, self._settings.max_batch_bytes, self._settings.max_batch)
+        options = self._options({**self._query(request), **form.fields})
+        pictures = _files(form, "images")
+        if len(pictures) > self._settings.max_batch:
+            raise too_large(
+                f"{len(pictures)} pictures are more than the {self._settings.max_batch} that one "
+                "request may hold; send several requests."
+            )
+        results: list[Answer] = []
+        for start in range(0, len(pictures), SIDE_BY_SIDE):
+            some = pictures[start : start + SIDE_BY_SIDE]
+            results += await asyncio.gather(*(self._entry(data, options) for data in some))
+        return json_response({"model": self._model, "results": results})
+
+    async def _entry(self, data: bytes, options: Options) -> Answer:
+        try:
+            return await self._classifier.classify(data, options)
+        except ImageError as error:
+            return {"error": problem_of(error).members()}
+
+    async def _form(self, request: Request, max_bytes: int, max_files: int) -> Form:
+        body = await request.body(max_bytes + FORM_OVERHEAD, self._settings.upload_seconds)
+        # A few files too many are let through to be named in a clear refusal.
+        return parse_form(
+            request.header(b"content-type"), body, max_parts=max_files + 1 + OPTION_PARTS
+        )
+
+    @staticmethod
+    def _query(request: Request) -> dict[str, str]:
+        return dict(request.query())
+
+    def _options(self, fields: dict[str, str]) -> Options:
+        unknown = sorted(fields.keys() - {"top_k", "explain"})
+        if unknown:
+            raise bad_request(
+                "option", f"Unknown option {unknown[0][:50]!r}; there are top_k and explain."
+            )
+        top_k, explain = fields.get("top_k", "3").strip(), fields.get("explain", "false").strip()
+        largest = self._settings.max_top_k
+        if not (top_k.isascii() and top_k.isdigit() and len(top_k) < 6) or not (
+            1 <= int(top_k) <= largest
+        ):
+            raise bad_request("option", f"top_k must be a whole number from 1 to {largest}.")
+        if explain.lower() not in _TRUE | _FALSE:
+            raise bad_request("option", "explain must be true or false.")
+        return Options(int(top_k), explain.lower() in _TRUE)
+
+
+def _content_type(request: Request) -> str:
+    encoding = request.header(b"content-encoding").lower()
+    if encoding not in ("", "identity"):
+        raise unsupported_type(f"Send the body without Content-Encoding {encoding}.")
+    return request.header(b"content-type").partition(";")[0].strip().lower()
+
+
+def _files(form: Form, field: str) -> list[bytes]:
+    if field in form.fields:
+        raise bad_request(
+            "not_a_file",
+            f"The field {field!r} is text; send the file's content. URLs and paths are never "
+            "fetched.",
+        )
+    wrong = [part.name for part in form.files if part.name != field]
+    if wrong:
+        raise bad_request(
+            "field", f"Unknown file field {wrong[0][:50]!r}; send pictures as {field!r}."
+        )
+    if not form.files:
+        raise bad_request("missing_field", f"Send the picture's file in the field {field!r}.")
+    return [part.data for part in form.files]
+
+
+def _only_picture(form: Form) -> bytes:
+    pictures = _files(form, "image")
+    if len(pictures) > 1:
+        raise bad_request(
+            "several_files",
+            f"{len(pictures)} files in 'image'; send one, or several to /v1/classify_batch.",
+        )
+    return pictures[0]
+
+
+def _describe(bundle: Bundle, settings: ClassifierSettings, model: dict[str, str]) -> Any:  # noqa: ANN401
+    info, manifest = bundle.classifier, bundle.manifest
+    return {
+        "model": model,
+        "created": manifest.created.isoformat(),
+        "code_version": manifest.code_version,
+        "dataset_digest": manifest.dataset_digest,
+        "backbone": info.backbone,
+        "labels": info.labels,
+        "metrics": {task: json.loads(m.model_dump_json()) for task, m in info.metrics.items()},
+        "abstention_thresholds": info.abstention_thresholds,
+        "selective_accuracy": info.selective_accuracy,
+        "temperatures": info.temperatures,
+        "preprocessing": {
+            "input_size": info.input_size,
+            "resize": info.resize,
+            "formats": list(FORMATS),
+        },
+        "limits": {
+            name: getattr(settings, name)
+            for name in ("max_bytes", "max_pixels", "max_batch", "max_batch_bytes", "max_top_k")
+        },
+    }

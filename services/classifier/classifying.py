@@ -1,0 +1,181 @@
+"""From a picture's bytes to its answer, off the event loop.
+
+On a CPU one job decodes, infers and shapes the answer, so that a request crosses threads once.
+With an inner service the model's part happens in its process, where waiting pictures are batched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from porcelain.bundle import Bundle
+from porcelain.errors import ImageError
+from porcelain.explanation import heat_map_png
+from porcelain.images import DecodedImage
+from porcelain.predictor import Outputs, Predictor, interpret
+from porcelain.preparation import Pixels, decode_and_prepare
+from services.classifier.metrics import ClassifierMetrics
+from services.classifier.packing import unpack
+from services.classifier.settings import ClassifierSettings
+
+Answer = dict[str, Any]
+Infer = Callable[[npt.NDArray[np.uint8]], Awaitable[npt.NDArray[np.float32]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a caller may ask for."""
+
+    top_k: int = 3
+    explain: bool = False
+
+
+class Classifier(ABC):
+    """Answers one picture at a time; many may wait."""
+
+    def __init__(
+        self, bundle: Bundle, settings: ClassifierSettings, metrics: ClassifierMetrics
+    ) -> None:
+        self._info = bundle.classifier
+        self._limits = settings.limits
+        self._metrics = metrics
+        self._executor = ThreadPoolExecutor(settings.jobs, thread_name_prefix="classify")
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Load the model and run it once."""
+
+    @abstractmethod
+    async def classify(self, data: bytes, options: Options) -> Answer:
+        """Answer one encoded picture.
+
+        Raises:
+            ImageError: The picture cannot be used.
+        """
+
+    def close(self) -> None:
+        """Let running jobs finish and take no more."""
+        self._executor.shutdown(wait=True)
+
+    async def _job(self, work: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, work, *arguments)
+
+    def _decode(self, data: bytes) -> tuple[Pixels, DecodedImage]:
+        started = time.perf_counter()
+        try:
+            result = decode_and_prepare(
+                data, self._info.input_size, self._info.resize, self._limits
+            )
+        except ImageError as error:
+            self._metrics.not_decoded(error.reason)
+            raise
+        self._metrics.decode_seconds.observe(time.perf_counter() - started)
+        return result
+
+    def _answer(
+        self, pixels: Pixels, decoded: DecodedImage, outputs: Outputs, options: Options
+    ) -> Answer:
+        predictions = interpret(self._info, outputs, top_k=options.top_k)[0]
+        self._metrics.predicted(predictions)
+        answer: Answer = {
+            "image": {"width": decoded.width, "height": decoded.height, "format": decoded.format},
+            "predictions": {
+                task: {
+                    "label": prediction.label,
+                    "probability": round(prediction.probability, 6),
+                    "abstained": prediction.abstained,
+                    "top": [
+                        {"label": entry.label, "probability": round(entry.probability, 6)}
+                        for entry in prediction.top
+                    ],
+                }
+                for task, prediction in predictions.items()
+            },
+        }
+        if options.explain and outputs.activation is not None:
+            shape = (decoded.width, decoded.height)
+            answer["explanation"] = {
+                task: _data_uri(heat_map_png(pixels, heat, shape, self._info.resize))
+                for task, heat in zip(self._info.labels, outputs.activation[0], strict=True)
+            }
+        return answer
+
+
+class WorkerClassifier(Classifier):
+    """The model runs in this process."""
+
+    def __init__(
+        self, bundle: Bundle, settings: ClassifierSettings, metrics: ClassifierMetrics
+    ) -> None:
+        super().__init__(bundle, settings, metrics)
+        self._bundle = bundle
+        self._settings = settings
+        self._predictor: Predictor | None = None
+
+    async def open(self) -> None:
+        """Load the model and run it once."""
+        self._predictor = await self._job(self._load)
+
+    def _load(self) -> Predictor:
+        settings = self._settings
+        predictor = Predictor(self._bundle, threads=settings.threads, device=settings.device)
+        predictor.warm_up()
+        return predictor
+
+    async def classify(self, data: bytes, options: Options) -> Answer:
+        """Answer one encoded picture."""
+        answer: Answer = await self._job(self._work, data, options)
+        return answer
+
+    def _work(self, data: bytes, options: Options) -> Answer:
+        if self._predictor is None:
+            raise RuntimeError("classify was called before open")
+        pixels, decoded = self._decode(data)
+        started = time.perf_counter()
+        outputs = self._predictor.run(pixels[np.newaxis], activation=options.explain)
+        self._metrics.inference_seconds.observe(time.perf_counter() - started)
+        return self._answer(pixels, decoded, outputs, options)
+
+
+class InnerServiceClassifier(Classifier):
+    """The model runs in an inner service, which receives pictures already decoded and checked."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: ClassifierSettings,
+        metrics: ClassifierMetrics,
+        infer: Infer,
+    ) -> None:
+        super().__init__(bundle, settings, metrics)
+        self._infer = infer
+
+    async def open(self) -> None:
+        """Wait for the inner service, which loads beside this worker, and run it once."""
+        size = self._info.input_size
+        await self._infer(np.full((1, size, size, 3), 127, dtype=np.uint8))
+
+    async def classify(self, data: bytes, options: Options) -> Answer:
+        """Answer one encoded picture."""
+        pixels, decoded = await self._job(self._decode, data)
+        started = time.perf_counter()
+        packed = await self._infer(pixels[np.newaxis])
+        self._metrics.inference_seconds.observe(time.perf_counter() - started)
+        outputs = unpack(self._info, packed)
+        answer: Answer = await self._job(self._answer, pixels, decoded, outputs, options)
+        return answer
+
+
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

@@ -1,0 +1,129 @@
+"""The shapes of the classifier's answers, for the OpenAPI document and for callers' checks.
+
+Answers are built as plain dictionaries, because validating each one would cost more than the
+JSON; a test holds real answers against these models.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from porcelain.bundle import TaskMetrics
+from porcelain.preparation import ResizeRule
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class Problem(_Schema):
+    """RFC 9457 problem details."""
+
+    type: str = Field(examples=["urn:porcelain:problem:corrupt"])
+    title: str
+    status: int
+    detail: str = Field(description="One sentence that says what to do.")
+    request_id: str | None = Field(None, description="Finds the request in the service's logs.")
+
+
+class Model(_Schema):
+    """Which model answered."""
+
+    name: str
+    version: str
+    digest: str = Field(description="SHA-256 over the digests of the bundle's files.")
+
+
+class Image(_Schema):
+    """What was decoded; width and height are those of the upright picture."""
+
+    width: int
+    height: int
+    format: Literal["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"]
+
+
+class Candidate(_Schema):
+    """A label and its calibrated probability."""
+
+    label: str
+    probability: Probability
+
+
+class Prediction(_Schema):
+    """The answer to one task."""
+
+    label: str
+    probability: Probability
+    abstained: bool = Field(
+        description="The probability is under the task's threshold: ask a person."
+    )
+    top: list[Candidate]
+
+
+class Classified(_Schema):
+    """The answer about one picture."""
+
+    image: Image
+    predictions: dict[str, Prediction] = Field(description="By task.")
+    explanation: dict[str, str] | None = Field(
+        None, description="Per task, a PNG data URI: the picture with what spoke for the label."
+    )
+
+
+class ClassifyAnswer(Classified):
+    """The answer of /v1/classify."""
+
+    model: Model
+
+
+class Failed(_Schema):
+    """A picture of a batch that could not be used."""
+
+    error: Problem
+
+
+class BatchAnswer(_Schema):
+    """The answer of /v1/classify_batch: one entry per picture, in order."""
+
+    model: Model
+    results: list[Classified | Failed]
+
+
+class Preprocessing(_Schema):
+    """How a picture becomes the model's input."""
+
+    input_size: int
+    resize: ResizeRule
+    formats: list[str]
+
+
+class Limits(_Schema):
+    """What one request may hold."""
+
+    max_bytes: int
+    max_pixels: int
+    max_batch: int
+    max_batch_bytes: int
+    max_top_k: int
+
+
+class ModelAnswer(_Schema):
+    """The answer of /v1/model."""
+
+    model: Model
+    created: datetime
+    code_version: str
+    dataset_digest: str
+    backbone: str
+    labels: dict[str, list[str]] = Field(description="Per task, in index order.")
+    metrics: dict[str, TaskMetrics]
+    abstention_thresholds: dict[str, float]
+    selective_accuracy: float
+    temperatures: dict[str, float]
+    preprocessing: Preprocessing
+    limits: Limits

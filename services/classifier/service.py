@@ -1,0 +1,127 @@
+"""The classifier as a BentoML service.
+
+BentoML runs the worker processes, and on a GPU the inner service with its adaptive batching. The
+routes are our own (`services.classifier.api`), because BentoML's image inputs answer 500 to bad
+pictures and fetch URLs. Settings are read when this module is imported: BentoML's decorators
+need the numbers of workers then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+import bentoml
+import numpy as np
+from bentoml.exceptions import BentoMLException
+
+from porcelain.bundle import load_bundle
+from porcelain.predictor import Predictor
+from services.admission import Admission
+from services.auth import BearerKeys
+from services.bento import INNER_SERVER, RestService, require_private_socket, worker_index
+from services.classifier.api import ClassifierApi
+from services.classifier.classifying import Classifier, InnerServiceClassifier, WorkerClassifier
+from services.classifier.metrics import ClassifierMetrics
+from services.classifier.packing import pack
+from services.classifier.settings import ClassifierSettings
+from services.logs import configure_logs
+from services.metrics import HttpMetrics, shared_folder
+from services.problems import not_ready
+from services.readiness import Readiness
+from services.rest import RestApp
+from services.settings import load_settings
+
+SETTINGS = load_settings(ClassifierSettings)
+GPUS: dict[str, Any] = (
+    {"resources": {"gpu": SETTINGS.gpus}, "workers": SETTINGS.gpus}
+    if SETTINGS.device == "cuda"
+    else {"workers": 1}
+)
+WARM_UP_PAUSE = 0.1  # seconds between attempts to reach an inner service that is loading
+
+
+@bentoml.service(name="porcelain_inference", **INNER_SERVER, **GPUS)
+class Inference:
+    """The model in a process of its own, one per GPU; it takes decoded, validated pictures."""
+
+    def __init__(self) -> None:
+        # BentoML unpickles what an inner service is sent: nobody else may reach it.
+        require_private_socket("porcelain_inference")
+        configure_logs()
+        if SETTINGS.device == "cuda":
+            os.environ["CUDA_VISIBLE_DEVICES"] = str(worker_index())
+        bundle = load_bundle(SETTINGS.bundle, "classifier")
+        self._predictor = Predictor(bundle, threads=SETTINGS.threads, device=SETTINGS.device)
+        self._predictor.warm_up()
+
+    @bentoml.api(  # type: ignore[untyped-decorator]
+        batchable=True, max_batch_size=SETTINGS.gpu_batch, max_latency_ms=SETTINGS.gpu_latency_ms
+    )
+    def infer(self, images: np.ndarray) -> np.ndarray:
+        """Run uint8 [N, size, size, 3]; one packed row of outputs per picture, in order."""
+        size = self._predictor.info.input_size
+        if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
+            raise ValueError(f"expected uint8 [N, {size}, {size}, 3], got {images.shape}")
+        rows = pack(self._predictor.info, self._predictor.run(images, activation=True))
+        if len(rows) != len(images):  # BentoML would hand out the wrong rows
+            raise RuntimeError(f"{len(images)} pictures gave {len(rows)} answers")
+        return rows
+
+
+@bentoml.service(
+    name="porcelain_classifier", workers=SETTINGS.worker_count, service_class=RestService
+)
+class ClassifierService:
+    """REST in front of the model, which runs here on a CPU and in `Inference` on a GPU."""
+
+    inference = bentoml.depends(Inference) if SETTINGS.inner_service else None
+
+    def __init__(self) -> None:
+        self._logger = configure_logs()
+        bundle = load_bundle(SETTINGS.bundle, "classifier")
+        metrics = ClassifierMetrics(bundle)
+        self._classifier: Classifier = (
+            InnerServiceClassifier(bundle, SETTINGS, metrics, self._infer)
+            if SETTINGS.inner_service
+            else WorkerClassifier(bundle, SETTINGS, metrics)
+        )
+        self._readiness = Readiness(shared_folder(), SETTINGS.worker_count)
+        keys = BearerKeys(SETTINGS.key_file)
+        self.rest = RestApp(
+            ClassifierApi(bundle, SETTINGS, self._classifier, keys.required).routes(),
+            admission=Admission(SETTINGS.max_concurrency, SETTINGS.max_buffered_bytes),
+            readiness=self._readiness,
+            metrics=HttpMetrics(),
+            keys=keys,
+            log_requests=SETTINGS.log_requests,
+        )
+
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    async def start(self) -> None:
+        """Load and warm up beside the event loop, which meanwhile answers 503."""
+        self._opening = asyncio.create_task(self._open())
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def stop(self) -> None:
+        """Let jobs that were begun finish."""
+        self._classifier.close()
+
+    async def _open(self) -> None:
+        try:
+            await self._classifier.open()
+        except Exception:
+            self._logger.exception("the model cannot be loaded; this worker stops")
+            signal.raise_signal(signal.SIGTERM)
+            raise
+        self._readiness.mark()
+        self._logger.info("ready")
+
+    async def _infer(self, images: Any) -> Any:  # noqa: ANN401 - BentoML's proxy is untyped
+        assert self.inference is not None
+        try:
+            return await self.inference.to_async.infer(images)
+        except (BentoMLException, OSError) as error:
+            raise not_ready() from error

@@ -1,0 +1,56 @@
+"""Settings of the classifier service."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from porcelain.images import DecodeLimits
+from services.settings import ServiceSettings
+
+
+class ClassifierSettings(ServiceSettings):
+    """The classifier's settings; each is read from `PORCELAIN_` + its name in capitals.
+
+    Attributes:
+        device: `cpu`, or `cuda` with onnxruntime-gpu.
+        inference: Where the model runs: `worker`, inside each API worker; `service`, in an inner
+            BentoML service of its own that batches requests; `auto`, `worker` on a CPU (where a
+            batch is no faster per picture) and `service` on a GPU.
+        threads: ONNX Runtime threads per worker.
+        jobs: Pictures that one worker decodes at a time.
+        gpus: With `cuda`, how many GPUs, each with a process of its own.
+        gpu_batch: Most pictures in one batch of the inner service.
+        gpu_latency_ms: Longest that a picture may wait there before 503.
+        max_bytes: Most bytes of one picture.
+        max_pixels: Most pixels of one picture, checked before decoding.
+        max_batch: Most pictures in one request.
+        max_batch_bytes: Most bytes of a request with several pictures.
+        max_top_k: Largest `top_k`.
+    """
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    inference: Literal["auto", "worker", "service"] = "auto"
+    threads: int = Field(1, ge=1, le=256)
+    jobs: int = Field(1, ge=1, le=64)
+    gpus: int = Field(1, ge=1, le=16)
+    gpu_batch: int = Field(32, ge=1, le=1024)
+    gpu_latency_ms: int = Field(10_000, ge=1)
+    max_bytes: int = Field(32 * 1024 * 1024, ge=1024)
+    max_pixels: int = Field(64_000_000, ge=1)
+    max_batch: int = Field(64, ge=1, le=1024)
+    max_batch_bytes: int = Field(128 * 1024 * 1024, ge=1024)
+    max_top_k: int = Field(50, ge=1)
+
+    @property
+    def inner_service(self) -> bool:
+        """Whether the model runs in a process of its own."""
+        if self.inference == "auto":
+            return self.device == "cuda"
+        return self.inference == "service"
+
+    @property
+    def limits(self) -> DecodeLimits:
+        """The decoder's limits."""
+        return DecodeLimits(self.max_bytes, self.max_pixels)

@@ -1,0 +1,93 @@
+"""Prometheus metrics of HTTP traffic, and the exposition that merges all worker processes.
+
+Every label value comes from a fixed set: route templates, statuses, reasons. BentoML's own
+series are switched off, because their `endpoint` label is the raw path, which any scanner can
+make grow without bound.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+
+from services.readiness import is_alive
+
+MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+def shared_folder() -> Path | None:
+    """Where the workers keep what they share; None outside a server."""
+    folder = os.environ.get(MULTIPROCESS_FOLDER)
+    return Path(folder) if folder else None
+
+
+def forget_dead_workers() -> None:
+    """Drop the gauges of workers that have died without tidying up."""
+    folder = shared_folder()
+    if folder is None:
+        return
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = file.stem.rpartition("_")[2]
+        if pid.isdigit() and not is_alive(int(pid)):
+            file.unlink(missing_ok=True)
+
+
+class HttpMetrics:
+    """Counts requests by route template and status."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        forget_dead_workers()
+        self._total = Counter(
+            "porcelain_http_requests",
+            "Requests answered, by route template and status.",
+            ["route", "status"],
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "porcelain_http_request_duration_seconds",
+            "Seconds from a request's headers to its answer.",
+            ["route"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.in_progress = Gauge(
+            "porcelain_http_requests_in_progress",
+            "Requests admitted and not yet answered.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._counters: dict[tuple[str, int], Counter] = {}
+        self._timers: dict[str, Histogram] = {}
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count one answer; `route` is a template, never the caller's path."""
+        counter = self._counters.get((route, status))
+        if counter is None:
+            counter = self._counters[route, status] = self._total.labels(route, str(status))
+        counter.inc()
+        timer = self._timers.get(route)
+        if timer is None:
+            timer = self._timers[route] = self._seconds.labels(route)
+        timer.observe(seconds)
+
+
+def exposition() -> tuple[bytes, str]:
+    """All workers' metrics in Prometheus' text format, and its media type."""
+    if shared_folder() is None:
+        return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
+    forget_dead_workers()
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry), CONTENT_TYPE_LATEST

@@ -1,0 +1,82 @@
+"""Reading settings from `PORCELAIN_*` environment variables, with one clear line for a bad one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from porcelain.errors import UserError
+
+PREFIX = "PORCELAIN_"
+_CGROUP_CPU = Path("/sys/fs/cgroup/cpu.max")
+
+
+class ServiceSettings(BaseSettings):
+    """What both services have; each field is read from `PORCELAIN_` + its name in capitals.
+
+    Attributes:
+        bundle: The bundle folder to serve.
+        workers: API worker processes; 0 means one per core that this process may use.
+        max_concurrency: Requests in progress per worker; beyond it 429 at once.
+        max_buffered_bytes: Bytes of request bodies held per worker; beyond it 429.
+        upload_seconds: How long a request's body may take to arrive.
+        shutdown_seconds: How long requests in progress may take to finish on shutdown.
+        key_file: A file with one bearer key per line; none lets everyone call.
+        log_requests: Log one JSON line per request.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    bundle: Path
+    workers: int = Field(0, ge=0, le=256)
+    max_concurrency: int = Field(256, ge=1)
+    max_buffered_bytes: int = Field(512 * 1024 * 1024, ge=1024)
+    upload_seconds: float = Field(60.0, gt=0)
+    shutdown_seconds: int = Field(30, ge=1)
+    key_file: Path | None = None
+    log_requests: bool = True
+
+    @property
+    def worker_count(self) -> int:
+        """`workers`, or one per core."""
+        return self.workers or available_cores()
+
+
+Settings = TypeVar("Settings", bound=ServiceSettings)
+
+
+def load_settings(kind: type[Settings]) -> Settings:
+    """Read settings from the environment.
+
+    Raises:
+        UserError: A variable is missing or has a value that it cannot have.
+    """
+    try:
+        return kind()  # type: ignore[call-arg]  # the environment gives them
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
+        if first["type"] == "missing":
+            raise UserError(f"The environment variable {name} must be set.") from error
+        raise UserError(f"{name}={first['input']} cannot be used: {first['msg']}.") from error
+
+
+def environment_of(**values: object) -> dict[str, str]:
+    """The environment variables that carry `values`; those that are None are left out."""
+    return {PREFIX + key.upper(): str(value) for key, value in values.items() if value is not None}
+
+
+def available_cores() -> int:
+    """Cores that this process may use: its affinity, and its control group's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = _CGROUP_CPU.read_text().split()
+        if quota != "max":
+            cores = min(cores or 1, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass
+    return cores or 1
