@@ -56,7 +56,7 @@ def _bands(look: Look, kind: str, rng: Generator) -> list[Band]:
             bands.append(Band(0.0, low - 0.01, str(rng.choice(look.borders)), True))
         return bands
     low, high = rng.uniform(0.16, 0.24), rng.uniform(0.6, 0.72)
-    bands = [Band(0.02, low - 0.02, str(rng.choice(look.borders)), True), Band(low, high, field, False)]
+    bands = [Band(low, high, field, False), Band(0.02, low - 0.02, str(rng.choice(look.borders)), True)]
     top = rng.uniform(0.76, 0.82)
     bands.append(Band(high + 0.02, top, str(rng.choice(look.borders)), True))
     if rng.random() < 0.6:
