@@ -1,0 +1,136 @@
+"""What an evaluation says, as JSON for machines: no NaN, null where nothing could be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict
+
+from porcelain.bundle import Interval, TaskMetrics
+
+Bounds = tuple[float, float]
+"""Low and high end of a 95 % interval."""
+
+
+class Result(BaseModel):
+    """Base of all results: frozen, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ClassResult(Result):
+    """How one class did; `support` is its number of pictures.
+
+    Precision is null where the class was never predicted, recall where it has no picture.
+    """
+
+    precision: float | None
+    recall: float | None
+    f1: float
+    support: int
+
+
+class Confusion(Result):
+    """Pictures by true label (row) and predicted label (column), both in the order of `labels`."""
+
+    labels: list[str]
+    matrix: list[list[int]]
+
+
+class ReliabilityBin(Result):
+    """Answers whose confidence lies in [low, high), the last bin including 1.
+
+    Attributes:
+        low: Least confidence of the bin.
+        high: Its upper end.
+        count: How many answers.
+        confidence: Their mean confidence; null without answers.
+        accuracy: Share of them that is right; null without answers.
+    """
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+
+class Abstention(Result):
+    """What is left when answers under the bundle's threshold are withheld.
+
+    Attributes:
+        threshold: Least probability of an answer that is given.
+        coverage: Share of the pictures that get an answer.
+        selective_accuracy: Accuracy of the answers given; null where none is.
+        selective_accuracy_interval: Its 95 % interval.
+    """
+
+    threshold: float
+    coverage: float
+    selective_accuracy: float | None
+    selective_accuracy_interval: Bounds | None
+
+
+class NameableOnly(Result):
+    """Scores over the pictures whose label the bundle knows."""
+
+    support: int
+    f1_macro: float | None
+    accuracy: float | None
+
+
+class TaskEvaluation(Result):
+    """One task over all pictures with a known label; every score is null where there is none.
+
+    Attributes:
+        support: Pictures with a label.
+        objects: Distinct objects among them, the unit of the bootstrap.
+        f1_macro: Mean F1 over every label that occurs or was predicted, as scikit-learn has it.
+        ece: Expected calibration error of the bundle's probabilities.
+        ece_uncalibrated: The same before temperature scaling; null without a temperature.
+        temperature: The bundle's softmax temperature.
+        unknown_labels: Pictures per label that the bundle has no class for. They count as errors.
+        nameable_only: Scores without those pictures; null where there are none of them.
+    """
+
+    support: int
+    objects: int
+    f1_macro: float | None
+    f1_macro_interval: Bounds | None
+    accuracy: float | None
+    accuracy_interval: Bounds | None
+    balanced_accuracy: float | None
+    balanced_accuracy_interval: Bounds | None
+    ece: float | None
+    ece_uncalibrated: float | None
+    temperature: float | None
+    abstention: Abstention | None
+    classes: dict[str, ClassResult]
+    confusion: Confusion
+    reliability: list[ReliabilityBin]
+    reliability_uncalibrated: list[ReliabilityBin]
+    unknown_labels: dict[str, int]
+    nameable_only: NameableOnly | None
+
+
+def bundle_metrics(evaluations: Mapping[str, TaskEvaluation]) -> dict[str, TaskMetrics]:
+    """What a bundle's manifest stores; tasks without a single labelled picture are left out."""
+    return {task: _task_metrics(e) for task, e in evaluations.items() if e.support > 0}
+
+
+def _task_metrics(evaluation: TaskEvaluation) -> TaskMetrics:
+    return TaskMetrics(
+        support=evaluation.support,
+        f1_macro=_interval(evaluation.f1_macro, evaluation.f1_macro_interval),
+        balanced_accuracy=_interval(
+            evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval
+        ),
+        accuracy=_interval(evaluation.accuracy, evaluation.accuracy_interval),
+        expected_calibration_error=evaluation.ece or 0.0,
+    )
+
+
+def _interval(value: float | None, bounds: Bounds | None) -> Interval:
+    if value is None or bounds is None:
+        raise ValueError("A task with support has every score.")
+    return Interval(value=value, low=bounds[0], high=bounds[1])
