@@ -2,11 +2,299 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-app = typer.Typer(help="Make, check, split and mix dataset folders.", no_args_is_help=True)
+from porcelain.cli.console import ProgressReporter, done, progress
+from training.data.ratio import Rule
+
+app = typer.Typer(
+    help="Make, check, split and mix dataset folders.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Dataset folder: pictures and metadata.csv.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at the output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="How many run at once; all cores if not given.")
+]
+
+RENDER_EXAMPLES = """
+[bold]A small world to try everything on:[/]
+
+porcelain data render --out data/rendered --count 600
+
+[bold]A larger one, other objects, larger pictures:[/]
+
+porcelain data render --out data/world --count 5000 --seed 7 --size 384 --workers 8
+"""
+
+CHECK_EXAMPLES = """
+[bold]Look over a folder; copies between the parts of its split.json count as errors:[/]
+
+porcelain data check photographs
+
+[bold]With another split, and for a program:[/]
+
+porcelain data check photographs --split runs/split.json --json > report.json
+
+Ends with status 0 where the folder can be trained on, 1 where that would mislead, 2 for a \
+mistake in the command.
+"""
+
+SPLIT_EXAMPLES = """
+[bold]80 % to train on, 10 % to choose by, 10 % to judge by; written to photographs/split.json:[/]
+
+porcelain data split photographs
+
+[bold]Other shares, another place:[/]
+
+porcelain data split photographs --validation 0.15 --test 0.2 --seed 3 --out runs/split.json
+"""
+
+MIX_EXAMPLES = """
+[bold]5 % of the training pictures synthetic, most of them of the rarest classes:[/]
+
+porcelain data mix --real photographs --synthetic generated --ratio 95:5 --out data/mix-95-5
+
+[bold]10 %, every kind alike; or rarity measured by vessel type alone:[/]
+
+porcelain data mix --real photographs --synthetic generated --ratio 90:10 \
+--rule uniform --out data/mix-90-10
+
+porcelain data mix --real photographs --synthetic generated --ratio 90:10 --task type \
+--out data/mix-type
+"""
 
 
 @app.callback()
 def data() -> None:
     """Make, check, split and mix dataset folders."""
+
+
+@app.command(epilog=RENDER_EXAMPLES)
+def render(
+    out: Annotated[Path, typer.Option(help="Dataset folder to write.")],
+    count: Annotated[int, typer.Option(min=1, help="Pictures to render.")] = 600,
+    seed: Seed = 0,
+    size: Annotated[int, typer.Option(min=32, max=2048, help="Side in pixels.")] = 224,
+    workers: Workers = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Render vessels with known labels, so that everything runs without photographs.
+
+    Run the same command again after an interruption and it goes on where it stopped.
+    """
+    from training.data.rendering.render import render_dataset
+
+    with progress("Rendering", count) as bar:
+        summary = render_dataset(
+            out, count, seed, size, workers, overwrite, lambda ready: bar.completed(ready)
+        )
+    if as_json:
+        _print_json(
+            {
+                "out": str(summary.out),
+                "count": summary.count,
+                "rendered": summary.rendered,
+                "objects": summary.objects,
+                "classes": summary.classes,
+            }
+        )
+    classes = ", ".join(f"{n} {task}" for task, n in summary.classes.items())
+    done(
+        f"Rendered {summary.count} pictures of {summary.objects} objects ({classes}) to {out}.",
+        f"porcelain data split {out}",
+    )
+
+
+@app.command(epilog=CHECK_EXAMPLES)
+def check(
+    folder: Folder,
+    split: Annotated[
+        Path | None,
+        typer.Option(help="Split file; if not given, split.json in the folder where there is one."),
+    ] = None,
+    minimum: Annotated[
+        int, typer.Option(min=1, help="Real pictures under which a class is reported as rare.")
+    ] = 5,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Report what in a dataset folder would break training or mislead it.
+
+    Unreadable, truncated and empty files; exact and near copies, above all
+    across the parts of a split; names that belie the content; missing and
+    contradicting labels; rare classes; pictures that carry the mark of a
+    generated picture and are not declared synthetic.
+    """
+    from training.data.check import check_dataset
+
+    with _pictures("Reading pictures") as reading:
+        report = check_dataset(folder, split, minimum, workers, reading)
+    if as_json:
+        typer.echo(report.model_dump_json(indent=2))
+    else:
+        from training.data.presentation import check_view
+
+        _print(check_view(report))
+    warnings = len(report.findings) - len(report.errors)
+    verdict = f"{folder}: {len(report.errors)} kind(s) of error, {warnings} of warning."
+    if report.errors:
+        done(verdict + " Training on it would mislead.", f"porcelain data check {folder} --json")
+    else:
+        done(verdict, f"porcelain data split {folder}")
+    raise typer.Exit(report.exit_status)
+
+
+@app.command(epilog=SPLIT_EXAMPLES)
+def split(
+    folder: Folder,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; split.json in the folder if not given.")
+    ] = None,
+    validation: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the real pictures to choose models by.")
+    ] = 0.1,
+    test: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the real pictures to judge models by.")
+    ] = 0.1,
+    seed: Seed = 0,
+    workers: Workers = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Divide a dataset into train, validation and test, and write the division to a file.
+
+    Photographs of one object, exact copies and near copies stay together;
+    the four tasks' classes are spread evenly, the rarest first; synthetic
+    pictures are only ever trained on.
+    """
+    from porcelain.bundle import SPLIT_FILE
+    from porcelain.dataset import load_dataset
+    from porcelain.errors import UserError
+    from training.data.duplicates import duplicate_groups
+    from training.data.split import make_split, write_split
+
+    path = out or folder / SPLIT_FILE
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give --out a file to write.")
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} already exists; choose another --out or add --overwrite.")
+    if validation + test >= 1:
+        raise UserError(
+            f"--validation {validation:g} and --test {test:g} leave nothing to train on; "
+            "together they must stay under 1."
+        )
+    dataset = load_dataset(folder)
+    with _pictures("Looking for copies") as reading:
+        groups = duplicate_groups(dataset, workers, lambda ready: reading(ready, len(dataset)))
+    result = make_split(dataset, (1 - validation - test, validation, test), seed, groups)
+    write_split(path, result)
+    if as_json:
+        typer.echo(path.read_text(encoding="utf-8"), nl=False)
+    else:
+        from training.data.presentation import split_view
+
+        _print(split_view(dataset, result))
+    sizes = ", ".join(f"{len(names)} {part}" for part, names in result.names.items())
+    copies = f"; {len(groups)} group(s) of copies kept together" if groups else ""
+    done(
+        f"Wrote {path}: {sizes}{copies}.",
+        f"porcelain classifier train --data {folder} --out runs/classifier",
+    )
+
+
+@app.command(epilog=MIX_EXAMPLES)
+def mix(
+    real: Annotated[Path, typer.Option(help="Dataset folder of photographs.")],
+    synthetic: Annotated[Path, typer.Option(help="Dataset folder of generated pictures.")],
+    ratio: Annotated[
+        str,
+        typer.Option(
+            metavar="REAL:SYNTHETIC",
+            help="95:5: 5 % of the training pictures, synthetic / (real + synthetic), are synthetic.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Dataset folder to write.")],
+    rule: Annotated[
+        Rule,
+        typer.Option(
+            help="Which classes receive them: [bold]rarity[/], inversely to their real training "
+            "pictures; [bold]uniform[/], every combination of labels alike; "
+            "[bold]proportional[/], as the real ones are (a control).",
+        ),
+    ] = Rule.RARITY,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help="Task to measure rarity by; repeat for several. All four if not given."),
+    ] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(help="Split of the real folder; its split.json, or a new one, if not given."),
+    ] = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Add a share of synthetic pictures to the training part of a real dataset.
+
+    Validation and test stay as they are, real. Synthetic pictures that copy
+    a training photograph or each other are left out; one that copies a
+    validation or test photograph is refused.
+    """
+    from porcelain.vocabulary import TASKS
+    from training.data.mix import mix_datasets
+
+    with _pictures("Reading pictures") as reading:
+        report = mix_datasets(
+            real, synthetic, out, ratio, rule, task or TASKS, split, seed, overwrite, reading
+        )
+    if as_json:
+        typer.echo(report.model_dump_json(indent=2))
+    else:
+        from training.data.presentation import mix_view
+
+        _print(mix_view(report))
+    done(
+        f"Wrote {out}: {report.real_train} real and {report.synthetic_train} synthetic pictures to "
+        f"train on ({report.synthetic_share:.2%} synthetic), {report.validation} validation and "
+        f"{report.test} test pictures, all real.",
+        f"porcelain classifier train --data {out} --out runs/classifier",
+    )
+
+
+@contextmanager
+def _pictures(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that appears with the first picture, so that a mistake leaves one line and no bar."""
+    with ExitStack() as stack:
+        bars: list[ProgressReporter] = []
+
+        def report(ready: int, total: int) -> None:
+            if not bars:
+                bars.append(stack.enter_context(progress(description, total)))
+            bars[0].completed(ready, "comparing" if ready == total else "")
+
+        yield report
+
+
+def _print(view: object) -> None:
+    from rich.console import Console
+
+    Console(highlight=False).print(view)
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2))
