@@ -75,13 +75,15 @@ class Canvas:
         """
         start = rng.integers(0, TILE, 2)
         repeats = np.maximum(1, np.round(self.girth * scale))
-        x = (self.u * (repeats * TILE)).astype(np.int32)
-        y = (self.way * (scale / tall * TILE)).astype(np.int32)
-        field = tile[(y + start[0]) % TILE, (x + start[1]) % TILE]
+        # TILE is a power of two, so that wrapping is a mask: this is the renderer's inner loop.
+        x = (self.u * (repeats * TILE)).astype(np.int32) + start[1]
+        y = (self.way * (scale / tall * TILE)).astype(np.int32) + start[0]
+        index = ((y & (TILE - 1)) * TILE + (x & (TILE - 1))).astype(np.int32)
         if len(self._flat) and tall == 1.0:
             x_flat = (self._flat_x * (scale * TILE)).astype(np.int32) + start[1]
             y_flat = (self._flat_y * (scale * TILE)).astype(np.int32) + start[0]
-            field[self._flat] = tile[y_flat % TILE, x_flat % TILE]
+            index[self._flat] = (y_flat & (TILE - 1)) * TILE + (x_flat & (TILE - 1))
+        field: Array = tile.ravel().take(index)
         return field
 
     def around(self, tile: Array, rng: Generator, scale: float) -> Array:

@@ -76,10 +76,11 @@ def sancai(coat: Coat, strength: float) -> None:
     """Lead colours that run into each other down the wall."""
     canvas, rng = coat.canvas, coat.rng
     for role, default in (("petal", "#b06a1e"), ("leaf", "#3f6b34"), ("accent", "#d9c58e")):
-        run = canvas.sample(tiles()["streak"], rng, 0.32, 4.5) * 0.75
-        run = run + canvas.sample(tiles()["soft"], rng, 0.4, 1.5) * 0.7
-        bias = 0.35 * (canvas.rise - 0.5)
-        cover = np.clip((run + bias - rng.uniform(0.0, 0.45)) * 2.6, 0, 1)
+        run = canvas.sample(tiles()["soft"], rng, 0.5, 6.0) * 0.8
+        run = run + canvas.sample(tiles()["streak"], rng, 0.22, 5.0) * 0.22
+        run = run + canvas.sample(tiles()["soft"], rng, 0.3, 1.2) * 0.55
+        bias = 0.5 * (canvas.rise - 0.55)
+        cover = np.clip((run + bias - rng.uniform(0.05, 0.5)) * 2.0, 0, 1)
         tone = 1 + 0.1 * canvas.sample(tiles()["cloud"], rng, 0.5)
         colour = _choice(coat, role, default) * np.clip(tone, 0.7, 1.25)[..., None]
         coat.colour = _mix(coat.colour, np.clip(colour, 0, 1), cover * 0.95)

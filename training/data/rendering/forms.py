@@ -190,13 +190,7 @@ def _spout(profile: Profile, low: float, tip: tuple[float, float], thick: tuple[
         ],
         25,
     )
-    width = np.linspace(thick[0], thick[1], 25)
-    inner = path[::-1][:4] * [1, 1, 1] - [0, 0, 0.03]
-    path = np.concatenate([path, inner])
-    width = np.concatenate([width, np.full(4, thick[1] * 0.72)])
-    patch = sweep(path[:25], width[:25], share=0.14)
-    mouth = sweep(path[22:26] + [0, 0, 0.001], width[25:].repeat(1)[:4], share=0.02)
-    return replace(patch, zones=patch.zones) if mouth is None else patch
+    return sweep(path, np.linspace(thick[0], thick[1], 25), share=0.14)
 
 
 def _long_spout(profile: Profile, plan: Plan, rng: Generator) -> list[Patch]:
@@ -220,7 +214,7 @@ def _bulb_spout(profile: Profile, plan: Plan, rng: Generator) -> list[Patch]:
     radius, height, _, _ = _span(profile, 0.36, 0.36)
     path = _curve([(radius - 0.2, 0, height), (radius + 0.16, 0, height + 0.16),
                    (radius + 0.42, 0, height + 0.5)], 21)  # fmt: skip
-    width = 0.2 * np.exp(-(((np.linspace(0, 1, 21) - 0.42) / 0.35) ** 2)) + 0.06
+    width = 0.17 * np.exp(-(((np.linspace(0, 1, 21) - 0.42) / 0.26) ** 2)) + 0.085
     return [sweep(path, width, share=0.14)]
 
 

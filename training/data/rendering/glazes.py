@@ -126,9 +126,10 @@ def _base(coat: Coat, clay: Array) -> None:
     mottle = canvas.sample(tiles()["cloud"], rng, 0.35) * 0.022 * (0.4 + look.unevenness * 2)
     mottle = mottle + canvas.sample(tiles()["grain"], rng, 1.1) * 0.008
     coat.colour = np.clip(colour * (1 + mottle[..., None]), 0, 1).astype(np.float32)
-    ripple = np.sin(canvas.way * rng.uniform(50, 80) + rng.uniform(0, 6)) * 0.0012
+    phase = canvas.way * rng.uniform(30, 60) + 2 * np.sin(canvas.way * rng.uniform(5, 9))
+    ripple = np.sin(phase + rng.uniform(0, 6)) * rng.uniform(0.0002, 0.0012)
     swell = canvas.sample(tiles()["soft"], rng, 0.3) * 0.004
-    coat.relief = (ripple + swell) * (0.4 + 1.6 * look.unevenness)
+    coat.relief = (ripple * 2 * look.unevenness + swell * (0.15 + 1.4 * look.unevenness)).astype(np.float32)
 
 
 def _decorate(coat: Coat, kind: str) -> None:
@@ -197,6 +198,10 @@ def _bare(coat: Coat) -> Array:
     coat.relief += roll * 0.012
     ring = (canvas.zone == Zone.RING) | ((canvas.zone == Zone.BASE) & (stop > -0.2))
     foot = (canvas.zone == Zone.FOOT) & (stop > -0.06)
+    if foot.any():
+        ground = float(canvas.way[canvas.zone == Zone.FOOT].min())
+        # A tall stem is glazed nearly to the ground.
+        foot &= canvas.way < ground + 0.2
     rows: NDArray[np.bool_] = ring | foot
     result: Array = np.maximum(bare, rows).astype(np.float32)
     return result

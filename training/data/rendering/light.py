@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
 
 from training.data.rendering.canvas import Canvas
 from training.data.rendering.forms import Vessel
@@ -216,7 +217,7 @@ def _body_share(
 
 
 def ground_light(
-    vessel: Vessel, yaw: float, lighting: Lighting, turn: float, reach: float, size: int = 144
+    vessel: Vessel, yaw: float, lighting: Lighting, turn: float, reach: float, size: int = 128
 ) -> Array:
     """The share of light that the ground keeps around the vessel [size, size].
 
@@ -229,39 +230,46 @@ def ground_light(
         size: pixels across.
     """
     discs = _discs(vessel, yaw)
-    lamps, power = lamp_samples(lighting, turn, 14)
-    flat = power * lamps[:, 2]
-    dome = dome_samples(26)
-    even = np.full(len(dome), lighting.sky * np.pi / len(dome) * 1.3)
-    weights = np.concatenate([flat, even])
+    lamps, power = lamp_samples(lighting, turn, 9)
+    dome = dome_samples(18)
+    even = np.full(len(dome), lighting.sky * np.pi / len(dome) * 1.6)
+    weights = np.concatenate([power * lamps[:, 2], even])
     total = np.zeros((size, size), np.float32)
     to_pixel = size / (2 * reach)
+    low = discs[:, 2] < 0.1
+    contact = _cast(discs[low], np.zeros(2), reach, size)
     for ray, weight in zip(np.concatenate([lamps, dome]), weights, strict=True):
-        mask = Image.new("L", (size, size), 0)
-        draw = ImageDraw.Draw(mask)
         shift = -ray[:2] / max(float(ray[2]), 0.08)
-        for x, y, z, wide, deep in discs:
-            cx = (x + z * shift[0] + reach) * to_pixel
-            cy = (y + z * shift[1] + reach) * to_pixel
-            rx, ry = max(wide * to_pixel, 0.5), max(deep * to_pixel, 0.5)
-            draw.ellipse((cx - rx, cy - ry, cx + rx, cy + ry), fill=255)
-        total += np.asarray(mask, np.float32) * (weight / 255)
-    shade: Array = 1 - total / float(weights.sum())
+        total += _cast(discs, shift, reach, size) * weight
+    total = gaussian_filter(total, 1.3) / float(weights.sum())
+    # Right beside the foot hardly any of the room's light comes in.
+    near = gaussian_filter(contact, 0.07 * to_pixel)
+    shade: Array = (1 - total) * (1 - 0.6 * near)
     return shade
 
 
-def _discs(vessel: Vessel, yaw: float) -> list[tuple[float, float, float, float, float]]:
-    """The vessel as flat ellipses: middle, height and half axes."""
+def _cast(discs: Array, shift: Array, reach: float, size: int) -> Array:
+    """The shadow of flat ellipses under one direction of light [size, size], 0 or 1."""
+    mask = Image.new("L", (size, size), 0)
+    draw = ImageDraw.Draw(mask)
+    to_pixel = size / (2 * reach)
+    middle = (discs[:, :2] + discs[:, 2:3] * shift + reach) * to_pixel
+    half = np.maximum(discs[:, 3:] * to_pixel, 0.5)
+    for box in np.concatenate([middle - half, middle + half], 1).tolist():
+        draw.ellipse(box, fill=1)
+    return np.asarray(mask, np.float32)
+
+
+def _discs(vessel: Vessel, yaw: float) -> Array:
+    """The vessel as flat ellipses: middle x, y, height, half axes [n, 5]."""
     cos, sin = np.cos(yaw), np.sin(yaw)
     matrix = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], np.float32)
     discs = []
     for patch in vessel.patches:
-        many = 26 if patch.part == "body" else 9
+        many = 24 if patch.part == "body" else 7
         count = min(many, len(patch.points))
         picked = np.unique(np.linspace(0, len(patch.points) - 1, count).round().astype(int))
         rows = patch.points[picked, :-1] @ matrix.T
         low, high = rows.min(axis=1), rows.max(axis=1)
-        middle, half = (low + high) / 2, (high - low) / 2
-        for m, h in zip(middle, half, strict=True):
-            discs.append((float(m[0]), float(m[1]), float(m[2]), float(h[0]), float(h[1])))
-    return discs
+        discs.append(np.concatenate([(low + high) / 2, ((high - low) / 2)[:, :2]], 1))
+    return np.concatenate(discs).astype(np.float32)

@@ -44,24 +44,24 @@ def _leaf(pen: Pen, x: float, y: float, angle: float, size: float) -> None:
 
 
 def _scroll(pen: Pen, rng: Generator, kind: str) -> None:
-    """One period of a running vine, its flower in the bend."""
+    """One period of a running vine, its flowers in the bends, leaves and tendrils between."""
     x = np.linspace(-0.05, 1.05, 40)
-    y = 0.5 + wave(x, 0, 1, 0.3)
-    pen.line(np.stack([x * pen.aspect, y], 1), 0.024, "stem")
-    size = min(0.3, 0.26 * pen.aspect)
-    for centre, height in ((0.25, 0.42), (0.75, 0.58)):
-        for t in np.linspace(-0.17, 0.17, 5):
-            if abs(t) < 0.05:
+    pen.line(np.stack([x * pen.aspect, 0.5 + wave(x, 0, 1, 0.34)], 1), 0.026, "stem")
+    for at in np.linspace(0.02, 0.98, 13):
+        slope = np.arctan2(TAU * 0.34 * np.cos(TAU * at), pen.aspect)
+        height = 0.5 + 0.34 * np.sin(TAU * at)
+        for side in (-1.0, 1.0):
+            inward = side * np.sin(TAU * at) < 0
+            if inward and abs(np.sin(TAU * at)) > 0.75:
                 continue
-            at = (centre + t) % 1.0
-            height_at = 0.5 + 0.3 * np.sin(TAU * at)
-            side = 1.0 if centre < 0.5 else -1.0
-            angle = side * (1.2 if t > 0 else 1.9)
-            _leaf(pen, at * pen.aspect, height_at, angle, 0.24)
-            _leaf(pen, at * pen.aspect, height_at, -angle * 0.8, 0.17)
-        pen.spiral(centre * pen.aspect, 0.5 + (0.3 if centre < 0.5 else -0.3),
-                   0.5 if centre < 0.5 else -2.6, 0.35, 0.9, "stem", 0.016)  # fmt: skip
-        _bloom(pen, centre * pen.aspect, height, size, rng, kind)
+            size = rng.uniform(0.17, 0.24) * (0.8 if inward else 1.0)
+            _leaf(pen, at * pen.aspect, height, slope + side * rng.uniform(0.6, 1.2), size)
+    size = min(0.34, 0.24 * pen.aspect)
+    for centre, height, side in ((0.25, 0.4, 1.0), (0.75, 0.6, -1.0)):
+        middle = (centre * pen.aspect, height)
+        for angle in (0.5, 2.6):
+            pen.spiral(middle[0], middle[1] - side * 0.28, -side * angle, 0.34, side * 0.8, "stem", 0.018)
+        _bloom(pen, *middle, size, rng, kind)
 
 
 def lotus_scroll(pen: Pen, rng: Generator) -> None:
@@ -81,9 +81,12 @@ def chrysanthemum_scroll(pen: Pen, rng: Generator) -> None:
 
 def dragon(pen: Pen, rng: Generator) -> None:
     """A striding dragon after a pearl, among clouds."""
-    x = np.linspace(0.08, 0.86, 60)
-    y = 0.5 + wave(x, 0.4, 1.6, 0.2)
-    thick = 0.1 * np.sin(np.pi * np.linspace(0.04, 0.92, 60)) ** 0.6
+    for at in (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.93):
+        _cloud(pen, at * pen.aspect, float(rng.choice([0.1, 0.9, 0.93, 0.07])), 0.12, rng)
+        _cloud(pen, (at + 0.05) * pen.aspect, rng.uniform(0.25, 0.75), 0.07, rng)
+    x = np.linspace(0.05, 0.86, 60)
+    y = 0.5 + wave(x, rng.uniform(0, 0.8), 1.6, 0.24)
+    thick = 0.12 * np.sin(np.pi * np.linspace(0.04, 0.92, 60)) ** 0.6
     top = np.stack([x * pen.aspect, y + thick], 1)
     low = np.stack([x * pen.aspect, y - thick], 1)
     pen.fill(np.concatenate([top, low[::-1]]), "petal", 0.02)
@@ -91,7 +94,7 @@ def dragon(pen: Pen, rng: Generator) -> None:
         pen.line([top[k], low[k]], 0.008)
         pen.petal(top[k][0], top[k][1], np.pi / 2 + 0.5, 0.06, 0.04, "accent")
     for at in (0.28, 0.42, 0.6, 0.74):
-        k = int((at - 0.08) / 0.78 * 59)
+        k = int((at - 0.05) / 0.81 * 59)
         side = -1.0 if at in (0.28, 0.6) else 1.0
         foot = (x[k] * pen.aspect + 0.12, y[k] + side * 0.27)
         pen.line([(x[k] * pen.aspect, y[k]), (foot[0] - 0.15, y[k] + side * 0.2), foot], 0.05, "petal")
@@ -105,8 +108,6 @@ def dragon(pen: Pen, rng: Generator) -> None:
     pen.line([head, (head[0] - 0.1, head[1] + 0.24)], 0.03)
     pen.disc(head[0] + 0.02, head[1] + 0.05, 0.025, "line")
     pen.disc(min(head[0] + 0.38, pen.aspect * 0.97), 0.62, 0.07, "accent", 0.015)
-    for _ in range(5):
-        _cloud(pen, rng.uniform(0.05, 0.95) * pen.aspect, rng.choice([0.1, 0.9]), 0.1, rng)
 
 
 def _cloud(pen: Pen, x: float, y: float, size: float, rng: Generator) -> None:
@@ -117,15 +118,16 @@ def _cloud(pen: Pen, x: float, y: float, size: float, rng: Generator) -> None:
 
 def clouds_cranes(pen: Pen, rng: Generator) -> None:
     """Cranes in flight among ruyi clouds."""
-    for k in range(2):
-        x, y = (0.25 + 0.5 * k) * pen.aspect, 0.65 - 0.3 * k
+    for k in range(4):
+        x, y = (0.14 + 0.25 * k) * pen.aspect, 0.68 - 0.36 * (k % 2)
         pen.petal(x, y, 0.5, 0.26, 0.11, "ground")
         pen.petal(x, y, 2.5, 0.26, 0.11, "ground")
         pen.petal(x - 0.04, y - 0.03, -0.3, 0.2, 0.09, "ground")
         pen.line([(x + 0.12, y - 0.07), (x + 0.22, y - 0.02), (x + 0.27, y - 0.05)], 0.02)
         pen.disc(x + 0.23, y - 0.01, 0.025, "accent")
-    for x, y in ((0.5, 0.75), (0.98, 0.3), (0.02, 0.3), (0.5, 0.2), (0.75, 0.85)):
-        _cloud(pen, x * pen.aspect, y, 0.09, rng)
+    for x in np.linspace(0.06, 0.94, 6):
+        for y in (0.08, 0.5, 0.92):
+            _cloud(pen, (x + rng.uniform(-0.05, 0.05)) * pen.aspect, y, rng.uniform(0.06, 0.1), rng)
 
 
 def landscape(pen: Pen, rng: Generator) -> None:
@@ -133,7 +135,7 @@ def landscape(pen: Pen, rng: Generator) -> None:
     for depth in (0.8, 0.5):
         for _ in range(3):
             x, wide = rng.uniform(0, 1) * pen.aspect, rng.uniform(0.25, 0.5) * pen.aspect
-            peak = 0.42 + 0.45 * depth * rng.uniform(0.6, 1)
+            peak = 0.45 + 0.6 * depth * rng.uniform(0.6, 1)
             ridge = np.linspace(-1, 1, 13)
             edge = peak - (peak - 0.32) * np.abs(ridge) ** 1.1 + rng.normal(0, 0.025, 13)
             shape = np.stack([x + ridge * wide / 2, edge], 1)
@@ -152,6 +154,8 @@ def landscape(pen: Pen, rng: Generator) -> None:
     for _ in range(5):
         y, x = rng.uniform(0.02, 0.13), rng.uniform(0, 0.9) * pen.aspect
         pen.line([(x, y), (x + 0.2, y + 0.01)], 0.01)
+    for k in range(3):
+        _cloud(pen, (0.15 + 0.33 * k) * pen.aspect, rng.uniform(0.8, 0.95), 0.06, rng)
     x = rng.uniform(0.5, 0.8) * pen.aspect
     pen.fill([(x, 0.09), (x + 0.3, 0.09), (x + 0.24, 0.04), (x + 0.06, 0.04)], "accent", 0.012)
 
@@ -171,13 +175,17 @@ def branch(pen: Pen, rng: Generator) -> None:
     y = 0.2 + 0.55 * x + np.cumsum(rng.normal(0, 0.03, 14))
     pen.line(np.stack([x * pen.aspect, y], 1), 0.04, "stem")
     kind = str(rng.choice(["prunus", "peony", "prunus", "chrysanthemum"]))
-    for k in range(1, 13, 2):
-        side = 1 if k % 4 == 1 else -1
-        tip = (x[k] * pen.aspect + 0.1, y[k] + side * rng.uniform(0.12, 0.25))
-        pen.line([(x[k] * pen.aspect, y[k]), tip], 0.02, "stem")
-        _leaf(pen, *tip, rng.uniform(0, TAU), 0.16)
-        _leaf(pen, *tip, rng.uniform(0, TAU), 0.16)
+    for k in range(1, 13):
+        side = 1 if k % 2 == 1 else -1
+        base = (x[k] * pen.aspect, y[k])
+        reach = rng.uniform(0.14, 0.34)
+        tip = (base[0] + rng.uniform(-0.05, 0.18), float(np.clip(y[k] + side * reach, 0.08, 0.92)))
+        pen.line([base, tip], 0.02, "stem")
+        for _ in range(3):
+            _leaf(pen, *tip, rng.uniform(0, TAU), rng.uniform(0.12, 0.2))
         _bloom(pen, *tip, 0.1 if kind == "prunus" else 0.14, rng, kind)
+        if kind == "prunus":
+            pen.disc(base[0], base[1] + side * 0.07, 0.035, "petal", 0.01)
     bird = (0.55 * pen.aspect, min(0.88, y[7] + 0.1))
     pen.petal(bird[0], bird[1], 2.9, 0.2, 0.1, "accent")
     pen.disc(bird[0], bird[1], 0.045, "accent", 0.01)
@@ -211,10 +219,15 @@ def fish(pen: Pen, rng: Generator) -> None:
         pen.disc(x - 0.16, y + 0.03, 0.022, "line")
         for k2 in range(3, 12, 2):
             pen.line([top[k2], low[k2]], 0.008)
-    for _ in range(7):
-        x = rng.uniform(0, 1) * pen.aspect
-        rise = np.linspace(0, rng.uniform(0.3, 0.95), 9)
-        pen.line(np.stack([x + 0.05 * np.sin(rise * 9), rise], 1), 0.024, "leaf")
+    for at in (0.02, 0.08, 0.5, 0.54, 0.6, 0.96):
+        rise = np.linspace(0, rng.uniform(0.5, 0.98), 9)
+        sway = at * pen.aspect + 0.05 * np.sin(rise * 9)
+        pen.line(np.stack([sway, rise], 1), 0.024, "leaf")
+        for k in range(1, 9):
+            _leaf(pen, float(sway[k]), float(rise[k]), 1.5 + 0.9 * (-1) ** k, 0.13)
+    _bloom(pen, 0.54 * pen.aspect, 0.86, 0.16, rng, "lotus")
+    _leaf(pen, 0.2 * pen.aspect, 0.06, 0.4, 0.3)
+    _leaf(pen, 0.8 * pen.aspect, 0.06, 2.7, 0.3)
 
 
 def figures(pen: Pen, rng: Generator) -> None:
@@ -237,16 +250,20 @@ def figures(pen: Pen, rng: Generator) -> None:
 def sprays(pen: Pen, rng: Generator) -> None:
     """Scattered flower sprays and butterflies, as on famille rose."""
     kinds = ["peony", "chrysanthemum", "prunus", "lotus"]
-    for _ in range(4):
-        x, y = rng.uniform(0.12, 0.88) * pen.aspect, rng.uniform(0.2, 0.75)
+    for at, height in ((0.12, 0.3), (0.37, 0.68), (0.62, 0.28), (0.87, 0.66)):
+        x, y = (at + rng.uniform(-0.04, 0.04)) * pen.aspect, height + rng.uniform(-0.06, 0.06)
         angle = rng.uniform(0, TAU)
         for turn in (0.0, 2.1, 4.2):
             pen.spiral(x, y, angle + turn, 0.22, 0.35, "stem", 0.014)
             _leaf(pen, x + 0.1 * np.cos(angle + turn), y + 0.1 * np.sin(angle + turn), angle + turn, 0.14)
-        _bloom(pen, x, y, rng.uniform(0.1, 0.16), rng, str(rng.choice(kinds)))
-    x, y = rng.uniform(0.2, 0.8) * pen.aspect, 0.88
-    for angle in (0.7, 2.4, -0.5, -2.6):
-        pen.petal(x, y, angle, 0.1, 0.08, "accent")
+        _bloom(pen, x, y, rng.uniform(0.13, 0.18), rng, str(rng.choice(kinds)))
+        x, y = (at + 0.02) * pen.aspect, height + (0.42 if height < 0.5 else -0.42)
+        if rng.random() < 0.6:
+            for bend in (0.7, 2.4, -0.5, -2.6):
+                pen.petal(x, y, bend, 0.1, 0.08, "accent")
+        else:
+            _bloom(pen, x, y, 0.07, rng, "prunus")
+            _leaf(pen, x, y, angle, 0.15)
 
 
 def shou(pen: Pen, rng: Generator) -> None:
@@ -258,10 +275,12 @@ def shou(pen: Pen, rng: Generator) -> None:
         pen.line([(x - half, y + dy), (x + half, y + dy)], 0.03)
     pen.line([(x, y - 0.25), (x, y + 0.25)], 0.03)
     for side in (-1, 1):
-        bx = x + side * pen.aspect * 0.5
-        for bend in (0.5, 2.6):
-            pen.petal(bx, 0.55, bend, 0.22, 0.12, "accent")
-        pen.disc(bx, 0.55, 0.05, "accent", 0.01)
+        for at, size in ((0.16, 0.2), (0.84, 0.2)):
+            bx = x + side * pen.aspect * 0.36
+            for bend in (0.5, 2.6):
+                pen.petal(bx, at, bend, size, size * 0.55, "accent")
+            pen.disc(bx, at, size * 0.25, "accent", 0.01)
+        _cloud(pen, x + side * pen.aspect * 0.45, 0.5, 0.06, rng)
 
 
 def medallion_band(pen: Pen, rng: Generator) -> None:

@@ -49,7 +49,7 @@ class Pen:
 
     def disc(self, x: float, y: float, radius: float, role: str, outline: float = 0.0) -> None:
         """A round dot."""
-        angle = np.linspace(0, 2 * np.pi, 17)
+        angle = np.linspace(0, 2 * np.pi, 25)
         points = np.stack([x + radius * np.cos(angle), y + radius * np.sin(angle)], 1)
         self.fill(points, role, outline)
 

@@ -116,7 +116,7 @@ def render_picture(seed: int, index: int, size: int) -> Image.Image:
 
 def texture_size(size: int) -> tuple[int, int]:
     """Texture width and height for a picture of `size` pixels."""
-    return int(2.9 * size), int(2.5 * size)
+    return int(2.6 * size), int(2.3 * size)
 
 
 def render_dataset(

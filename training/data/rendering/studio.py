@@ -119,7 +119,7 @@ def _texture(picture: NDArray[np.uint8], srgb: bool) -> Any:
     texture.SetInputData(image)
     texture.SetColorModeToDirectScalars()
     texture.SetUseSRGBColorSpace(srgb)
-    texture.MipmapOn()
+    texture.MipmapOff()
     texture.InterpolateOn()
     texture.RepeatOn()
     return texture
@@ -131,7 +131,7 @@ def _normal_map(canvas: Canvas, relief: Array) -> NDArray[np.uint8]:
     span = np.maximum(2 * np.pi * canvas.radius / canvas.width, 2e-3)
     along = np.gradient(relief, axis=0)
     step = np.maximum(np.abs(np.gradient(canvas.way, axis=0)), 1e-3)
-    x, y = -across / span, -along / step
+    x, y = -across / span * np.clip(canvas.radius / 0.08, 0, 1), -along / step
     seam = np.zeros((canvas.height, 1), np.float32)
     for strip in canvas.strips:
         seam[strip.start + 2 : strip.stop - 2] = 1
