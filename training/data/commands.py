@@ -223,7 +223,7 @@ def mix(
         str,
         typer.Option(
             metavar="REAL:SYNTHETIC",
-            help="95:5: 5 % of the training pictures, synthetic / (real + synthetic), are synthetic.",
+            help="95:5: 5 % of the training pictures are synthetic, of real + synthetic.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Dataset folder to write.")],

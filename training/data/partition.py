@@ -15,7 +15,14 @@ from porcelain.dataset import Record
 from porcelain.errors import UserError
 from porcelain.vocabulary import TASKS
 from training.data.groups import join_groups
-from training.data.stratification import Counts, favour_rare, stratify, wanted_counts
+from training.data.stratification import (
+    Counts,
+    Wanted,
+    favour_rare,
+    refine,
+    stratify,
+    wanted_counts,
+)
 
 SUBSETS: Final = ("train", "validation", "test")
 
@@ -58,7 +65,7 @@ def split_records(
     wanted_sizes[_TRAIN] -= sizes[bound].sum()
     placed = np.full(len(members), _TRAIN, dtype=np.int64)
     rng = np.random.default_rng(seed)
-    placed[free] = stratify(counts[free], sizes[free], wanted, wanted_sizes, rng)
+    placed[free] = _place(counts[free], sizes[free], wanted, wanted_sizes, rng)
     _teach_every_label(placed, counts, sizes)
     return _names(records, members, placed)
 
@@ -89,7 +96,7 @@ def fold_records(
     share = np.full(folds, 1 / folds)
     wanted = wanted_counts(counts[free], share)
     fold_of = np.full(len(members), -1, dtype=np.int64)
-    fold_of[free] = stratify(counts[free], sizes[free], wanted, share * sizes[free].sum(), rng)
+    fold_of[free] = _place(counts[free], sizes[free], wanted, share * sizes[free].sum(), rng)
     held_out = validation * folds / (folds - 1)
     rest = np.asarray([1 - held_out, held_out])
     result = []
@@ -98,9 +105,16 @@ def fold_records(
         wanted = wanted_counts(counts[others], rest)
         placed = np.where(fold_of == fold, _TEST, _TRAIN)
         wanted_sizes = rest * sizes[others].sum()
-        placed[others] = stratify(counts[others], sizes[others], wanted, wanted_sizes, rng)
+        placed[others] = _place(counts[others], sizes[others], wanted, wanted_sizes, rng)
         result.append(_names(records, members, placed))
     return result
+
+
+def _place(
+    counts: Counts, sizes: Counts, wanted: Wanted, wanted_sizes: Wanted, rng: np.random.Generator
+) -> Counts:
+    placed = stratify(counts, sizes, wanted, wanted_sizes, rng)
+    return refine(placed, counts, sizes, wanted, wanted_sizes)
 
 
 def _check_fractions(fractions: Fractions) -> None:

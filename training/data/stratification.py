@@ -13,6 +13,8 @@ import numpy.typing as npt
 Counts = npt.NDArray[np.int64]
 Wanted = npt.NDArray[np.float64]
 
+_SIZE_WEIGHT = 4.0
+
 
 def stratify(
     counts: Counts, sizes: Counts, wanted: Wanted, wanted_sizes: Wanted, rng: np.random.Generator
@@ -53,6 +55,47 @@ def stratify(
         subset = _neediest(wanted_sizes, wanted_sizes, rng)
         placed[group] = subset
         wanted_sizes[subset] -= sizes[group]
+    return placed
+
+
+def refine(
+    placed: Counts, counts: Counts, sizes: Counts, wanted: Wanted, wanted_sizes: Wanted
+) -> Counts:
+    """Move single groups between subsets while that brings the counts nearer to what is wanted.
+
+    The greedy placement serves rare labels first and leaves what they cost to the sizes of the
+    subsets. Nearness is the squared difference per label over the label's pictures, so that a rare
+    label's picture weighs more; the sizes count as much as `_SIZE_WEIGHT` labels that all carry.
+
+    Args:
+        placed: The subset's index per group, [G].
+        counts: Pictures per group and label, [G, L].
+        sizes: Pictures per group, [G].
+        wanted: Pictures that each subset should hold of each label, [S, L].
+        wanted_sizes: Pictures that each subset should hold, [S].
+
+    Returns:
+        The improved subset's index per group, [G].
+    """
+    placed = placed.copy()
+    table = np.column_stack([counts, sizes]).astype(np.float64)
+    weight = 1 / np.maximum(table.sum(axis=0), 1.0)
+    weight[-1] *= _SIZE_WEIGHT
+    excess = -np.column_stack([wanted, wanted_sizes])
+    np.add.at(excess, placed, table)
+    weighted = table * weight
+    own_cost = (table * weighted).sum(axis=1)
+    groups = np.arange(len(placed))
+    while len(placed):
+        pressure = weighted @ excess.T
+        change = own_cost[:, None] + pressure - pressure[groups, placed][:, None]
+        change[groups, placed] = 0.0
+        group, subset = np.unravel_index(int(np.argmin(change)), change.shape)
+        if change[group, subset] > -1e-9:
+            break
+        excess[placed[group]] -= table[group]
+        excess[subset] += table[group]
+        placed[group] = subset
     return placed
 
 
