@@ -36,7 +36,8 @@ def augment(
     """
     images = to_unit_range(pictures)
     grid = F.affine_grid(
-        _transforms(len(images), settings, generator), [len(images), 3, size, size],
+        _transforms(len(images), settings, generator),
+        [len(images), 3, size, size],
         align_corners=False,
     )
     views = F.grid_sample(

@@ -74,22 +74,6 @@ def abstention_threshold(
     return float((accepted + refused) / 2)
 
 
-def expected_calibration_error(
-    probabilities: FloatArray, labels: IntArray, bins: int = 15
-) -> float:
-    """Mean gap between confidence and accuracy over equal-width bins (arXiv 1706.04599)."""
-    known = labels >= 0
-    if not known.any():
-        return float("nan")
-    confidence = probabilities[known].max(axis=1)
-    correct = (probabilities[known].argmax(axis=1) == labels[known]).astype(np.float64)
-    index = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.abs(
-        np.bincount(index, confidence, bins) - np.bincount(index, correct, bins)
-    )
-    return float(gaps.sum() / len(confidence))
-
-
 def apply_temperature(logits: FloatArray, temperature: float) -> FloatArray:
     """Calibrated probabilities [N, classes]."""
     result: FloatArray = softmax(logits / temperature, axis=1)

@@ -2,11 +2,230 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
 import typer
 
-app = typer.Typer(help="Train, evaluate and export the classifier.", no_args_is_help=True)
+from porcelain.cli.console import console, done, progress
+from porcelain.errors import UserError
+
+if TYPE_CHECKING:
+    from porcelain.bundle import Bundle
+    from training.classifier.settings import TrainSettings
+    from training.classifier.trainer import EpochRecord
+
+app = typer.Typer(
+    help="Train, evaluate and export the classifier.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+Loss = Literal["cross-entropy", "logit-adjusted", "class-balanced"]
+Subset = Literal["auto", "train", "validation", "test", "all"]
+
+TRAIN_EXAMPLES = """
+[bold]Examples[/]
+
+porcelain classifier train --data PHOTOS --out runs/classifier
+
+porcelain classifier train --data PHOTOS --out runs/small --backbone tf_mobilenetv3_small_075
+--pretrained weights.safetensors
+
+accelerate launch -m porcelain classifier train --data PHOTOS --out runs/classifier
+"""
 
 
-@app.callback()
-def classifier() -> None:
-    """Train, evaluate and export the classifier."""
+@app.command(epilog=TRAIN_EXAMPLES)
+def train(
+    data: Annotated[Path, typer.Option(help="Dataset folder: pictures and metadata.csv.")],
+    out: Annotated[Path, typer.Option(help="Where to leave the bundle.")],
+    backbone: Annotated[
+        str, typer.Option(help="Any convolutional timm model.")
+    ] = "mobilenetv3_large_100",
+    pretrained: Annotated[
+        str, typer.Option(help="auto (timm's weights from the hub), none, or a safetensors file.")
+    ] = "auto",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=2, help="Pictures per step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak rate of the heads.")] = None,
+    loss: Annotated[Loss | None, typer.Option(help="How imbalance is met.")] = None,
+    input_size: Annotated[
+        int | None, typer.Option(min=32, help="Side of the model's input in pixels.")
+    ] = None,
+    selective_accuracy: Annotated[
+        float | None,
+        typer.Option(help="Accuracy wanted of answers that are not abstained from."),
+    ] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(help="split.json; by default the dataset's own, or made from the seed."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
+    name: Annotated[str, typer.Option(help="The model's name.")] = "porcelain-classifier",
+    logs: Annotated[Path | None, typer.Option(help="Folder for TensorBoard.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace what is at --out.")] = False,
+) -> None:
+    """Train on a dataset folder and leave a classifier bundle.
+
+    Fine-tunes a backbone with one head per task (dynasty, glaze, kiln, type), calibrates it,
+    chooses abstention thresholds, measures it on the test part, exports it to ONNX and checks the
+    file against torch. Interrupted, the same command goes on from the last epoch.
+    """
+    settings = _settings(
+        backbone=backbone,
+        pretrained=pretrained,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        loss=loss,
+        input_size=input_size,
+        selective_accuracy=selective_accuracy,
+        seed=seed,
+    )
+    from training.classifier.pipeline import Reporter, train_classifier
+
+    with progress("Training") as bar:
+
+        def preparing(count: int, total: int) -> None:
+            bar.total(total)
+            bar.completed(count, "decoding pictures")
+
+        def epoch_done(record: EpochRecord) -> None:
+            bar.total(settings.epochs)
+            scores = " ".join(f"{task} {f1:.2f}" for task, f1 in record.f1_macro.items())
+            bar.completed(record.epoch, f"loss {record.loss:.2f}  F1 {scores}")
+
+        def message(text: str) -> None:
+            console().print(text, markup=False, soft_wrap=True)
+
+        bundle = train_classifier(
+            data,
+            out,
+            settings,
+            split=split,
+            logs=logs,
+            name=name,
+            overwrite=overwrite,
+            reporter=Reporter(message, preparing, epoch_done),
+        )
+    print_metrics(bundle)
+    done(
+        f"Classifier bundle: {out}",
+        f"porcelain serve classifier --bundle {out}",
+    )
+
+
+@app.command()
+def evaluate(
+    bundle: Annotated[Path, typer.Option(help="Classifier bundle.")],
+    data: Annotated[Path, typer.Option(help="Dataset folder to measure on.")],
+    subset: Annotated[
+        Subset,
+        typer.Option(help="auto: every picture that the bundle did not learn from."),
+    ] = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report.html and evaluation.json.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    overwrite: Annotated[bool, typer.Option(help="Replace what is at --out.")] = False,
+) -> None:
+    """Measure a bundle on labelled pictures, with 95 % intervals.
+
+    Prints F1-macro, balanced accuracy and accuracy per task; with --out, also writes a report for
+    people: per-class results, confusion matrices, calibration and the worst mistakes as pictures.
+
+    Examples:
+    porcelain classifier evaluate --bundle runs/classifier --data PHOTOS --out runs/report
+
+    porcelain classifier evaluate --bundle runs/classifier --data PHOTOS --json
+    """
+    from training.classifier.evaluation.evaluate import evaluate_bundle
+
+    with progress("Evaluating") as bar:
+
+        def moved(count: int, total: int) -> None:
+            bar.total(total)
+            bar.completed(count)
+
+        result = evaluate_bundle(
+            bundle,
+            data,
+            subset=subset,
+            out=out,
+            overwrite=overwrite,
+            resamples=resamples,
+            seed=seed,
+            on_progress=moved,
+        )
+    if json:
+        typer.echo(result.model_dump_json(indent=2))
+    else:
+        result.print_summary(console())
+    if out is not None:
+        done(f"Report: {out / 'report.html'}")
+
+
+@app.command()
+def export(
+    bundle: Annotated[Path, typer.Option(help="Classifier bundle to export again.")],
+    out: Annotated[Path, typer.Option(help="Where to leave the new bundle.")],
+    overwrite: Annotated[bool, typer.Option(help="Replace what is at --out.")] = False,
+) -> None:
+    """Export a bundle's trained weights to ONNX again, with this version of the exporter.
+
+    The weights (model.safetensors), labels, temperatures and thresholds stay; the graph is made
+    anew, checked against torch in a fresh process and put into a new bundle.
+
+    Example:
+    porcelain classifier export --bundle runs/classifier --out runs/classifier-new
+    """
+    from training.classifier.pipeline import export_again
+
+    difference = export_again(bundle, out, overwrite=overwrite)
+    done(
+        f"Classifier bundle: {out} (differs from torch by at most {difference:.1e})",
+        f"porcelain serve classifier --bundle {out}",
+    )
+
+
+def print_metrics(bundle: Bundle) -> None:
+    """Show what the bundle says of itself on its test part."""
+    from rich.table import Table
+
+    metrics = bundle.classifier.metrics
+    if not metrics:
+        console().print("No test pictures: nothing was measured.")
+        return
+    table = Table("task", "pictures", "F1-macro", "accuracy", title="On the test part (95 %)")
+    for task, result in metrics.items():
+        f1, accuracy = result.f1_macro, result.accuracy
+        table.add_row(
+            task,
+            str(result.support),
+            f"{f1.value:.3f} ({f1.low:.3f} to {f1.high:.3f})",
+            f"{accuracy.value:.3f} ({accuracy.low:.3f} to {accuracy.high:.3f})",
+        )
+    console().print(table)
+
+
+def _settings(**given: object) -> TrainSettings:
+    """The settings with every option that was given.
+
+    Raises:
+        UserError: Naming every option that is out of range.
+    """
+    from pydantic import ValidationError
+
+    from training.classifier.settings import TrainSettings
+
+    try:
+        return TrainSettings.model_validate({k: v for k, v in given.items() if v is not None})
+    except ValidationError as error:
+        faults = "; ".join(
+            f"--{'-'.join(str(p) for p in fault['loc']).replace('_', '-')}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise UserError(faults) from error

@@ -24,10 +24,12 @@ class MultiTaskLoss(nn.Module):
     """
 
     def __init__(self, counts: dict[str, Tensor], loss: LossName, label_smoothing: float) -> None:
-        """Args:
-        counts: Training pictures per class, per task [classes].
-        loss: The rule for imbalance.
-        label_smoothing: Share of the target spread over all classes.
+        """Prepare the rule.
+
+        Args:
+            counts: Training pictures per class, per task [classes].
+            loss: The rule for imbalance.
+            label_smoothing: Share of the target spread over all classes.
         """
         super().__init__()
         self.tasks = tuple(counts)

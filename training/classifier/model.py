@@ -5,10 +5,16 @@ Source: Caruana, Multitask Learning (1997); the heads follow Ling et al., arXiv 
 
 from __future__ import annotations
 
+import difflib
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import timm
 import torch
+from huggingface_hub import constants, try_to_load_from_cache
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -42,7 +48,8 @@ class MultiTaskClassifier(nn.Module):
         self.backbone = create_backbone(backbone_name)
         width = int(getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features)
         self.dropout = nn.Dropout(dropout)
-        self.heads = nn.ModuleDict({task: nn.Linear(width, n) for task, n in classes.items()})
+        # A list, because the task `type` would hide nn.Module.type in a ModuleDict.
+        self.heads = nn.ModuleList(nn.Linear(width, count) for count in classes.values())
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Normalised images [B, 3, H, W] to logits per task [B, classes]."""
@@ -60,7 +67,7 @@ class MultiTaskClassifier(nn.Module):
 
     def classify(self, features: Tensor) -> dict[str, Tensor]:
         """Logits per task [B, classes] from features [B, F]."""
-        return {task: self.heads[task](features) for task in self.tasks}
+        return {task: head(features) for task, head in zip(self.tasks, self.heads, strict=True)}
 
     def normalisation(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of RGB in [0, 1] that the backbone's weights expect."""
@@ -68,19 +75,17 @@ class MultiTaskClassifier(nn.Module):
         return torch.tensor(config["mean"]), torch.tensor(config["std"])
 
 
-def create_backbone(name: str, *, pretrained: bool = False) -> nn.Module:
+def create_backbone(name: str) -> nn.Module:
     """A timm model without its classifier.
 
     Raises:
         UserError: timm has no such model.
     """
     if not timm.is_model(name):
-        import difflib
-
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
         hint = f"; did you mean {', '.join(near)}?" if near else "."
         raise UserError(f"timm has no model {name!r}{hint}")
-    return timm.create_model(name, pretrained=pretrained, num_classes=0)
+    return timm.create_model(name, num_classes=0)
 
 
 def load_weights_file(backbone: nn.Module, path: Path) -> None:
@@ -96,8 +101,10 @@ def load_weights_file(backbone: nn.Module, path: Path) -> None:
         raise UserError(f"--pretrained {path}: no such file; give a safetensors file.")
     try:
         state = load_file(path)
-    except Exception as error:  # safetensors raises its own type, not exported for checking
-        raise UserError(f"--pretrained {path} is not a readable safetensors file: {error}") from error
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"--pretrained {path} is not a readable safetensors file: {error}"
+        ) from error
     wanted = backbone.state_dict()
     head = _classifier_prefixes(backbone)
     state = {k: v for k, v in state.items() if k in wanted or not k.startswith(head)}
@@ -115,18 +122,47 @@ def load_weights_file(backbone: nn.Module, path: Path) -> None:
 
 
 def load_hub_weights(backbone: nn.Module, name: str) -> str | None:
-    """Load timm's own weights; returns None, or one line that says why it could not."""
+    """Load timm's own weights from the hub or its local cache.
+
+    Returns:
+        None, or one line that says why there are none and what to do.
+    """
+    repository = backbone.pretrained_cfg.get("hf_hub_id")
+    if not repository:
+        return f"timm has no weights for {name}; training from scratch."
+    cached = try_to_load_from_cache(repository, "model.safetensors")
+    overlay = {"file": cached} if isinstance(cached, str) else None
+    # Asked first, because the downloader retries for most of a minute before it gives up.
+    reason = None if overlay or hub_is_reachable() else "the Hugging Face hub is out of reach"
+    if reason is None:
+        try:
+            source = timm.create_model(
+                name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay
+            )
+        # timm raises whatever its downloader raises: OSError, RuntimeError, hub errors.
+        except Exception as error:  # noqa: BLE001
+            reason = (str(error).strip().splitlines() or [repr(error)])[0][:160]
+        else:
+            backbone.load_state_dict(source.state_dict())
+            return None
+    return (
+        f"No pretrained weights for {name}: {reason}. Training from scratch; with a safetensors "
+        "file at hand, give --pretrained FILE."
+    )
+
+
+def hub_is_reachable(timeout: float = 5.0) -> bool:
+    """Whether the hub (or the mirror that HF_ENDPOINT names) answers at all."""
+    if constants.HF_HUB_OFFLINE:
+        return False
+    url = urlsplit(constants.ENDPOINT)
     try:
-        source = create_backbone(name, pretrained=True)
-    # Offline, timm raises whatever its downloader raises: OSError, RuntimeError, hub errors.
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else repr(error)
-        return (
-            f"No hub weights for {name} ({reason}); training from scratch. With a safetensors "
-            "file at hand: --pretrained FILE."
-        )
-    backbone.load_state_dict(source.state_dict())
-    return None
+        port = url.port or (443 if url.scheme == "https" else 80)
+        with socket.create_connection((url.hostname or "", port), timeout=timeout):
+            return True
+    except OSError:
+        # A proxy may reach what we cannot resolve.
+        return bool(getproxies().get(url.scheme))
 
 
 def _classifier_prefixes(backbone: nn.Module) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ class TrainSettings(BaseModel):
     backbone_rate: Annotated[float, Field(gt=0)] = 0.5
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.5
-    loss: LossName = "logit-adjusted"
+    loss: LossName = "cross-entropy"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     mixup: Annotated[float, Field(ge=0)] = 0.0
