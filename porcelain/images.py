@@ -8,7 +8,6 @@ the pixels the model will see.
 from __future__ import annotations
 
 import io
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,15 +108,12 @@ def decode_image(
             "The content is not an image format we read; send one of " + ", ".join(FORMATS) + "."
         )
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of large images; `limits` decides instead.
-            warnings.simplefilter("ignore")
-            return _decode(data, kind, longest_side, limits)
+        return _decode(data, kind, longest_side, limits)
     except (ImageTooLargeError, CorruptImageError):
         raise
     except Image.DecompressionBombError as error:
         raise ImageTooLargeError(
-            f"The picture declares more than {limits.max_pixels:,} pixels; send a smaller one."
+            f"The picture has far more than {limits.max_pixels:,} pixels; send a smaller one."
         ) from error
     except MemoryError as error:
         raise ImageTooLargeError("The picture needs more memory than there is.") from error

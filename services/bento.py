@@ -6,8 +6,12 @@ import importlib
 import ipaddress
 import json
 import os
+import signal
 import socket
 import tempfile
+import threading
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import bentoml
@@ -23,6 +27,8 @@ RUNNER_MAP = "BENTOML_RUNNER_MAP"
 INNER_SERVER: Final[dict[str, Any]] = {
     "metrics": {"enabled": False},
     "logging": {"access": {"enabled": False}},
+    # Its client would close a connection after 100 requests with others still in flight on it.
+    "runner_connection": {"max_requests": 1_000_000_000, "max_age": 1e9},
 }
 
 
@@ -63,6 +69,28 @@ def require_private_socket(service: str) -> None:
             f"{service} must not be started by itself: it unpickles what it is sent. Start the "
             "API service, which runs it behind a Unix socket."
         )
+
+
+def stop_after_others(needed: Callable[[], bool], seconds: float) -> None:
+    """Let this process outlive those that need it, when all are told to stop at once.
+
+    Args:
+        needed: Whether others still need this process.
+        seconds: How long to wait for them at most.
+    """
+    stop = signal.getsignal(signal.SIGTERM)
+
+    def wait(number: int) -> None:
+        deadline = time.monotonic() + seconds
+        while needed() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if callable(stop):
+            stop(number, None)
+
+    def on_signal(number: int, _: object) -> None:
+        threading.Thread(target=wait, args=(number,), daemon=True).start()
+
+    signal.signal(signal.SIGTERM, on_signal)
 
 
 def check_address(host: str, port: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from datetime import UTC, datetime
 
 LOGGER = "porcelain"
@@ -37,6 +38,8 @@ def configure_logs() -> logging.Logger:
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = True
+    # Pillow warns of oddities in files that callers send; their answers tell them.
+    warnings.filterwarnings("ignore", module="PIL")
     logger = logging.getLogger(LOGGER)
     logger.setLevel(logging.INFO)
     return logger

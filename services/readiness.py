@@ -45,6 +45,16 @@ class Readiness:
         if self._folder is not None:
             (self._folder / f"{PREFIX}{os.getpid()}").touch()
 
+    def unmark(self) -> None:
+        """Say that this worker has answered its last request."""
+        self._self_ready = False
+        if self._folder is not None:
+            (self._folder / f"{PREFIX}{os.getpid()}").unlink(missing_ok=True)
+
+    def anyone(self) -> bool:
+        """Whether some worker may still have requests to answer."""
+        return self._marked() > 0
+
     def ready(self) -> bool:
         """Whether callers may send requests."""
         if self._self_ready and not self._all_seen:
@@ -53,6 +63,6 @@ class Readiness:
 
     def _marked(self) -> int:
         if self._folder is None:
-            return 1
+            return int(self._self_ready)
         marks = self._folder.glob(PREFIX + "*")
         return sum(is_alive(int(mark.name.removeprefix(PREFIX))) for mark in marks)

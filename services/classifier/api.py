@@ -10,7 +10,7 @@ from porcelain.bundle import Bundle
 from porcelain.errors import ImageError
 from porcelain.images import FORMATS
 from services.asgi import Request, Response, json_response
-from services.classifier.classifying import Answer, Classifier, Options
+from services.classifier.classifying import DEFAULT_TOP_K, Answer, Classifier, Options
 from services.classifier.openapi import build_document
 from services.classifier.settings import ClassifierSettings
 from services.forms import MULTIPART, Form, parse_form
@@ -82,8 +82,8 @@ class ClassifierApi:
         if _content_type(request) != MULTIPART:
             raise unsupported_type(f"Send the pictures as {MULTIPART} in the field 'images'.")
         form = await self._form(request, self._settings.max_batch_bytes, self._settings.max_batch)
-        options = self._options({**self._query(request), **form.fields})
         pictures = _files(form, "images")
+        options = self._options({**self._query(request), **form.fields})
         if len(pictures) > self._settings.max_batch:
             raise too_large(
                 f"{len(pictures)} pictures are more than the {self._settings.max_batch} that one "
@@ -118,8 +118,9 @@ class ClassifierApi:
             raise bad_request(
                 "option", f"Unknown option {unknown[0][:50]!r}; there are top_k and explain."
             )
-        top_k, explain = fields.get("top_k", "3").strip(), fields.get("explain", "false").strip()
         largest = self._settings.max_top_k
+        top_k = fields.get("top_k", str(min(DEFAULT_TOP_K, largest))).strip()
+        explain = fields.get("explain", "false").strip()
         if not (top_k.isascii() and top_k.isdigit() and len(top_k) < 6) or not (
             1 <= int(top_k) <= largest
         ):

@@ -27,6 +27,10 @@ from porcelain.preparation import Pixels, decode_and_prepare
 from services.classifier.metrics import ClassifierMetrics
 from services.classifier.packing import unpack
 from services.classifier.settings import ClassifierSettings
+from services.problems import Problem
+
+DEFAULT_TOP_K = 3
+WARM_UP_PAUSE = 0.1  # seconds between attempts to reach an inner service that is loading
 
 Answer = dict[str, Any]
 Infer = Callable[[npt.NDArray[np.uint8]], Awaitable[npt.NDArray[np.float32]]]
@@ -36,7 +40,7 @@ Infer = Callable[[npt.NDArray[np.uint8]], Awaitable[npt.NDArray[np.float32]]]
 class Options:
     """What a caller may ask for."""
 
-    top_k: int = 3
+    top_k: int = DEFAULT_TOP_K
     explain: bool = False
 
 
@@ -164,7 +168,14 @@ class InnerServiceClassifier(Classifier):
     async def open(self) -> None:
         """Wait for the inner service, which loads beside this worker, and run it once."""
         size = self._info.input_size
-        await self._infer(np.full((1, size, size, 3), 127, dtype=np.uint8))
+        blank = np.full((1, size, size, 3), 127, dtype=np.uint8)
+        while True:
+            try:
+                await self._infer(blank)
+            except Problem:
+                await asyncio.sleep(WARM_UP_PAUSE)
+            else:
+                return
 
     async def classify(self, data: bytes, options: Options) -> Answer:
         """Answer one encoded picture."""

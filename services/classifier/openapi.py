@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from porcelain import __version__
+from services.classifier.classifying import DEFAULT_TOP_K
 from services.classifier.schemas import BatchAnswer, ClassifyAnswer, ModelAnswer, Problem
 from services.classifier.settings import ClassifierSettings
 from services.forms import MULTIPART
@@ -75,7 +76,7 @@ def _option_schemas(settings: ClassifierSettings) -> Json:
             "type": "integer",
             "minimum": 1,
             "maximum": settings.max_top_k,
-            "default": 3,
+            "default": min(DEFAULT_TOP_K, settings.max_top_k),
             "description": "How many candidates to list per task.",
         },
         "explain": {

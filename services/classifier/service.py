@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from http import HTTPStatus
 from typing import Any
 
+import aiohttp
 import bentoml
 import numpy as np
 from bentoml.exceptions import BentoMLException
@@ -21,7 +23,13 @@ from porcelain.bundle import load_bundle
 from porcelain.predictor import Predictor
 from services.admission import Admission
 from services.auth import BearerKeys
-from services.bento import INNER_SERVER, RestService, require_private_socket, worker_index
+from services.bento import (
+    INNER_SERVER,
+    RestService,
+    require_private_socket,
+    stop_after_others,
+    worker_index,
+)
 from services.classifier.api import ClassifierApi
 from services.classifier.classifying import Classifier, InnerServiceClassifier, WorkerClassifier
 from services.classifier.metrics import ClassifierMetrics
@@ -40,7 +48,8 @@ GPUS: dict[str, Any] = (
     if SETTINGS.device == "cuda"
     else {"workers": 1}
 )
-WARM_UP_PAUSE = 0.1  # seconds between attempts to reach an inner service that is loading
+
+AWAY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 
 
 @bentoml.service(name="porcelain_inference", **INNER_SERVER, **GPUS)
@@ -56,6 +65,12 @@ class Inference:
         bundle = load_bundle(SETTINGS.bundle, "classifier")
         self._predictor = Predictor(bundle, threads=SETTINGS.threads, device=SETTINGS.device)
         self._predictor.warm_up()
+
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    def outlive_callers(self) -> None:
+        """Requests that API workers still hold on shutdown need the model."""
+        workers = Readiness(shared_folder(), SETTINGS.worker_count)
+        stop_after_others(workers.anyone, SETTINGS.shutdown_seconds)
 
     @bentoml.api(  # type: ignore[untyped-decorator]
         batchable=True, max_batch_size=SETTINGS.gpu_batch, max_latency_ms=SETTINGS.gpu_latency_ms
@@ -108,6 +123,7 @@ class ClassifierService:
     def stop(self) -> None:
         """Let jobs that were begun finish."""
         self._classifier.close()
+        self._readiness.unmark()
 
     async def _open(self) -> None:
         try:
@@ -122,6 +138,10 @@ class ClassifierService:
     async def _infer(self, images: Any) -> Any:  # noqa: ANN401 - BentoML's proxy is untyped
         assert self.inference is not None
         try:
-            return await self.inference.to_async.infer(images)
-        except (BentoMLException, OSError) as error:
+            return await self.inference.to_async.call("infer", images)
+        except BentoMLException as error:
+            if error.error_code in AWAY:
+                raise not_ready() from error
+            raise
+        except (aiohttp.ClientError, OSError) as error:
             raise not_ready() from error
