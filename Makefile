@@ -1,0 +1,53 @@
+# The commands a newcomer needs: make demo, make serve, make test. Each sets up what it lacks.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# PyPI's own torch and torchvision fit each other; other indexes may mix builds that do not.
+INSTALLED := $(VENV)/.installed
+
+.PHONY: setup demo serve test test-all lint constraints clean help
+
+help:
+	@echo "make demo     render pictures, train, serve, ask (first run installs everything)"
+	@echo "make serve    serve the demo's classifier on http://127.0.0.1:3000"
+	@echo "make test     style, types, architecture and tests (under 12 minutes)"
+	@echo "make test-all also the tests that take long"
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "porcelain needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \
+		--editable '.[classifier,training,render,dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/porcelain demo
+
+serve: setup
+	@test -f demo/classifier/bundle.json || $(BIN)/porcelain demo
+	$(BIN)/porcelain serve classifier --bundle demo/classifier --port 3000
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest
+
+test-all: lint
+	$(BIN)/pytest -m ''
+
+# Pinned versions of everything, without download addresses.
+constraints: setup
+	$(BIN)/python -m uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-annotate \
+		--no-header --upgrade --extra classifier --extra training --extra render --extra dev \
+		pyproject.toml --output-file constraints.txt
+
+clean:
+	rm -rf $(VENV) demo build dist
