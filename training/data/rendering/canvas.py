@@ -16,6 +16,9 @@ TILE = 512
 _DETAIL = {Zone.BASE: 0.15, Zone.RING: 0.5, Zone.FOOT: 0.9, Zone.OUTSIDE: 1.0, Zone.RIM: 1.5}
 
 
+_LEAST = 6
+
+
 @dataclass(frozen=True)
 class Strip:
     """Rows `start` to `stop` of the texture, given to one patch.
@@ -43,10 +46,10 @@ class Canvas:
         trim: 1 on handles and other joined parts [height, 1].
     """
 
-    def __init__(self, vessel: Vessel, width: int, height: int):
-        self.width, self.height = width, height
+    def __init__(self, vessel: Vessel, width: int, height: int) -> None:
+        self.width, self.height = width, max(height, 4 * _LEAST * len(vessel.patches))
         self.vessel = vessel
-        self.strips = _layout(vessel, height)
+        self.strips = _layout(vessel, self.height)
         rows = [_row_fields(strip) for strip in self.strips]
         self.zone = np.concatenate([row["zone"] for row in rows])[:, None]
         self.rise = np.concatenate([row["rise"] for row in rows])[:, None]
@@ -57,6 +60,8 @@ class Canvas:
             [np.full(s.stop - s.start, s.patch.part == "trim", np.float32) for s in self.strips]
         )[:, None]
         self.inside = self.zone == Zone.INSIDE
+        # Glaze runs down a bowl's inside, but lies still on a lid or a pillow.
+        self.level = vessel.type in ("box", "pillow", "other")
         self.u = ((np.arange(width) + 0.5) / width).astype(np.float32)[None]
         flat = np.flatnonzero(self.inside[:, 0])
         angle = 2 * np.pi * self.u
@@ -79,7 +84,7 @@ class Canvas:
         x = (self.u * (repeats * TILE)).astype(np.int32) + start[1]
         y = (self.way * (scale / tall * TILE)).astype(np.int32) + start[0]
         index = ((y & (TILE - 1)) * TILE + (x & (TILE - 1))).astype(np.int32)
-        if len(self._flat) and tall == 1.0:
+        if len(self._flat) and (tall == 1.0 or self.level):
             x_flat = (self._flat_x * (scale * TILE)).astype(np.int32) + start[1]
             y_flat = (self._flat_y * (scale * TILE)).astype(np.int32) + start[0]
             index[self._flat] = (y_flat & (TILE - 1)) * TILE + (x_flat & (TILE - 1))
@@ -120,11 +125,15 @@ class Canvas:
 
 def _layout(vessel: Vessel, height: int) -> list[Strip]:
     total = sum(patch.share for patch in vessel.patches)
+    spare = height - _LEAST * len(vessel.patches)
     strips, start = [], 0
     for index, patch in enumerate(vessel.patches):
         last = index == len(vessel.patches) - 1
-        stop = height if last else start + max(6, int(height * patch.share / total))
-        weight = np.array([_DETAIL.get(Zone(zone), 0.8) for zone in patch.zones])
+        stop = height if last else start + _LEAST + int(spare * patch.share / total)
+        lip = patch.radii[patch.zones == Zone.RIM]
+        hidden = len(lip) > 0 and float(lip.mean()) < 0.8 * float(patch.radii.max())
+        detail = {**_DETAIL, Zone.INSIDE: 0.2 if hidden else 0.8}
+        weight = np.array([detail[Zone(zone)] for zone in patch.zones])
         steps = np.diff(patch.lengths) * (weight[1:] + weight[:-1]) / 2
         along = np.concatenate([[0], np.cumsum(steps)]) / max(float(steps.sum()), 1e-9)
         # A texel's margin on both sides keeps neighbouring strips from bleeding in.

@@ -59,7 +59,9 @@ def jun(coat: Coat, strength: float) -> None:
     milk = canvas.sample(tiles()["cloud"], rng, 0.9, 2.0)
     coat.colour = _mix(coat.colour, _colour("#cfdcea"), np.clip(milk * 0.3, 0, 0.5) * strength)
     deep = np.clip(coat.thickness - 0.9, 0, 1.5)
-    coat.colour = _mix(coat.colour, coat.colour * np.array([0.8, 0.87, 1.0], np.float32), deep * 0.7)
+    coat.colour = _mix(
+        coat.colour, coat.colour * np.array([0.8, 0.87, 1.0], np.float32), deep * 0.7
+    )
     thin = np.clip(0.75 - coat.thickness, 0, 0.7) / 0.7
     coat.colour = _mix(coat.colour, _colour("#9a8560"), thin * 0.95)
 
@@ -97,7 +99,7 @@ def patches(coat: Coat, strength: float) -> None:
 
 def speckle(coat: Coat, strength: float) -> None:
     """Iron specks and pinholes of a coarse body."""
-    spots = coat.canvas.sample(tiles()["spots"], coat.rng, 0.8)
+    spots = coat.canvas.sample(tiles()["spots"], coat.rng, float(coat.rng.uniform(0.9, 1.6)))
     coat.colour = _mix(coat.colour, coat.colour * 0.45, spots * strength * 0.8)
     coat.relief -= spots * 0.003
 

@@ -22,7 +22,9 @@ def lion(rng: Generator) -> list[Patch]:
         ellipsoid((-0.62, 0, 0.7), (0.14, 0.12, 0.34), -0.3, 0.1),
     ]
     for side in (-1, 1):
-        leg = np.array([[0.28, side * 0.2, 0.85], [0.4, side * 0.22, 0.5], [0.42, side * 0.22, 0.16]])
+        leg = np.array(
+            [[0.28, side * 0.2, 0.85], [0.4, side * 0.22, 0.5], [0.42, side * 0.22, 0.16]]
+        )
         parts += [
             sweep(leg.repeat(3, 0) + _ramp(leg), np.linspace(0.15, 0.1, 9), 0.1),
             ellipsoid((0.5, side * 0.22, 0.22), (0.17, 0.12, 0.08), 0, 0.05),
@@ -49,7 +51,9 @@ def horse(rng: Generator) -> list[Patch]:
     parts.append(sweep(tail.repeat(3, 0) + _ramp(tail), np.linspace(0.07, 0.04, 9), 0.05))
     for x in (-0.46, 0.48):
         for side in (-1, 1):
-            leg = np.array([[x, side * 0.17, 0.9], [x + 0.02, side * 0.18, 0.5], [x, side * 0.18, 0.08]])
+            leg = np.array(
+                [[x, side * 0.17, 0.9], [x + 0.02, side * 0.18, 0.5], [x, side * 0.18, 0.08]]
+            )
             width = np.array([0.17, 0.15, 0.12, 0.09, 0.08, 0.075, 0.07, 0.075, 0.1])
             parts.append(sweep(leg.repeat(3, 0) + _ramp(leg), width, 0.1))
     for side in (-1, 1):
@@ -64,7 +68,9 @@ def attendant(rng: Generator) -> list[Patch]:
     steps = np.linspace(0, len(control) - 1, 60)
     rows = np.stack([np.interp(steps, np.arange(len(control)), control[:, k]) for k in (0, 1)], 1)
     zones = np.full(60, Zone.OUTSIDE, np.int8)
-    robe = revolve(rows.astype(np.float32), zones, Plan(lobes=11, depth=0.1, stretch=0.8), "model", 1.0)
+    robe = revolve(
+        rows.astype(np.float32), zones, Plan(lobes=11, depth=0.1, stretch=0.8), "model", 1.0
+    )
     bun = float(rng.uniform(0.1, 0.2))
     parts = [
         _plinth(0.56, 0.1, 1.0),
@@ -76,7 +82,9 @@ def attendant(rng: Generator) -> list[Patch]:
         ellipsoid((0.19, 0, 2.08), (0.03, 0.03, 0.05), 0, 0.02),
     ]
     for side in (-1, 1):
-        arm = np.array([[0, side * 0.34, 1.64], [0.12, side * 0.42, 1.36], [0.34, side * 0.14, 1.36]])
+        arm = np.array(
+            [[0, side * 0.34, 1.64], [0.12, side * 0.42, 1.36], [0.34, side * 0.14, 1.36]]
+        )
         parts.append(sweep(arm.repeat(4, 0) + _ramp(arm, 4), np.linspace(0.13, 0.15, 12), 0.15))
         sleeve = ellipsoid((0.26, side * 0.2, 1.1), (0.09, 0.1, 0.3), 0, 0.1)
         parts.append(sleeve)
@@ -99,7 +107,9 @@ def _plinth(radius: float, height: float, stretch: float) -> Patch:
     fine = np.linspace(0, 5, 26)
     smooth = np.stack([np.interp(fine, np.arange(6), rows[:, k]) for k in (0, 1)], 1)
     plan = Plan(power=5.0, stretch=stretch)
-    return revolve(smooth.astype(np.float32), zones[fine.round().astype(int)], plan, "model", 0.2, 49)
+    return revolve(
+        smooth.astype(np.float32), zones[fine.round().astype(int)], plan, "model", 0.2, 49
+    )
 
 
 MODELS: dict[str, Callable[[Generator], list[Patch]]] = {

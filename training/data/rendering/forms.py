@@ -69,7 +69,9 @@ def build(name: str, potting: Potting, rng: Generator) -> Vessel:
         potting.foot_height * float(rng.uniform(0.85, 1.15)),
     )
     lobes = int(rng.choice(potting.lobes))
-    fits = shape.type in ("bowl", "dish", "basin", "cup", "box") and "handle" not in str(shape.extras)
+    fits = shape.type in ("bowl", "dish", "basin", "cup", "box") and "handle" not in str(
+        shape.extras
+    )
     plan = Plan(
         lobes=lobes if fits else 0,
         depth=float(rng.uniform(0.05, 0.09)),
@@ -129,7 +131,9 @@ def _sag(patch: Patch, rng: Generator) -> Patch:
 def _curve(points: list[tuple[float, float, float]], count: int) -> Array:
     """A smooth path through control points [count, 3] (Catmull-Rom)."""
     control = np.asarray(points, np.float64)
-    padded = np.concatenate([[2 * control[0] - control[1]], control, [2 * control[-1] - control[-2]]])
+    padded = np.concatenate(
+        [[2 * control[0] - control[1]], control, [2 * control[-1] - control[-2]]]
+    )
     position = np.linspace(0, len(control) - 1 - 1e-6, count)
     index = position.astype(int)
     t = (position - index)[:, None]
@@ -178,7 +182,9 @@ def _side_handles(profile: Profile, plan: Plan, rng: Generator) -> list[Patch]:
     return [_handle(profile, 0.3, 0.75, 0.2, side) for side in (-1.0, 1.0)]
 
 
-def _spout(profile: Profile, low: float, tip: tuple[float, float], thick: tuple[float, float]) -> Patch:
+def _spout(
+    profile: Profile, low: float, tip: tuple[float, float], thick: tuple[float, float]
+) -> Patch:
     radius, height, _, _ = _span(profile, low, low)
     out, top = tip
     path = _curve(
@@ -298,9 +304,11 @@ def _ears(profile: Profile, plan: Plan, rng: Generator) -> list[Patch]:
 def _cap(radius: float, height: float, rise: float, knob: str, plan: Plan) -> list[Patch]:
     """A lid that sits on a mouth: a short wall, a dome, a knob."""
     steps = np.linspace(0, 1, 26)
-    dome = np.stack([radius * np.cos(steps * np.pi / 2) ** 0.75, rise * np.sin(steps * np.pi / 2)], 1)
+    dome = np.stack(
+        [radius * np.cos(steps * np.pi / 2) ** 0.75, rise * np.sin(steps * np.pi / 2)], 1
+    )
     wall = np.array([[radius * 0.97, -0.1 * radius], [radius, -0.09 * radius], [radius, -0.02]])
-    rows = np.concatenate([wall, dome]) + [0, height]
+    rows = [*np.concatenate([wall, dome]), 0, height]
     rows[-1, 0] = 0.0
     zones = np.full(len(rows), Zone.OUTSIDE, np.int8)
     lid = revolve(rows.astype(np.float32), zones, plan, "lid", 0.3)
@@ -328,7 +336,7 @@ def _cover(profile: Profile, plan: Plan, rng: Generator) -> list[Patch]:
     dome = np.linspace(0.92, 0, 24)
     rise = rng.uniform(0.03, 0.12)
     top = np.stack([radius * dome, wall + 0.06 + rise * (1 - dome**2)], 1)
-    section = (np.concatenate([np.array(rows), top]) + [0, height + 0.012]).astype(np.float32)
+    section = ([*np.concatenate([np.array(rows), top]), 0, height + 0.012]).astype(np.float32)
     zones = np.full(len(section), Zone.OUTSIDE, np.int8)
     zones[5:] = Zone.INSIDE
     if plan.lobes:

@@ -75,7 +75,9 @@ def paint(canvas: Canvas, look: Look, kind: str, rng: Generator) -> Skin:
     """
     size = (canvas.height, canvas.width)
     zero = np.zeros(size, np.float32)
-    coat = Coat(canvas, look, rng, _thickness(canvas, look, rng), np.zeros((*size, 3), np.float32), zero)
+    coat = Coat(
+        canvas, look, rng, _thickness(canvas, look, rng), np.zeros((*size, 3), np.float32), zero
+    )
     clay = pick(look.clay, rng)
     _base(coat, clay)
     for name in look.effects:
@@ -129,7 +131,10 @@ def _base(coat: Coat, clay: Array) -> None:
     phase = canvas.way * rng.uniform(30, 60) + 2 * np.sin(canvas.way * rng.uniform(5, 9))
     ripple = np.sin(phase + rng.uniform(0, 6)) * rng.uniform(0.0002, 0.0012)
     swell = canvas.sample(tiles()["soft"], rng, 0.3) * 0.004
-    coat.relief = (ripple * 2 * look.unevenness + swell * (0.15 + 1.4 * look.unevenness)).astype(np.float32)
+    ripple = ripple * (1 - 0.8 * canvas.inside)
+    coat.relief = (ripple * 2 * look.unevenness + swell * (0.15 + 1.4 * look.unevenness)).astype(
+        np.float32
+    )
 
 
 def _decorate(coat: Coat, kind: str) -> None:
@@ -164,11 +169,15 @@ def _crackle(coat: Coat) -> None:
     glazed = np.clip(coat.thickness, 0, 1)
     if look.gold:
         fine = np.clip(1 - canvas.sample(tiles()["fine_net"], rng, scale * 0.9) / 0.16, 0, 1)
-        coat.colour = blend(coat.colour, pick(("#a8864e",), rng), fine * glazed * 0.55 * look.crackle)
+        coat.colour = blend(
+            coat.colour, pick(("#a8864e",), rng), fine * glazed * 0.55 * look.crackle
+        )
     gap = canvas.sample(tiles()["net"], rng, scale)
     uneven = np.clip(0.75 + 0.35 * canvas.sample(tiles()["soft"], rng, 0.4), 0.15, 1)
     line = np.clip(1 - gap / (0.055 if look.gold else 0.045), 0, 1) * uneven
-    coat.colour = blend(coat.colour, pick((look.crackle_colour,), rng), line * glazed * look.crackle)
+    coat.colour = blend(
+        coat.colour, pick((look.crackle_colour,), rng), line * glazed * look.crackle
+    )
     coat.relief -= line * 0.0015 * look.crackle
 
 
@@ -178,10 +187,14 @@ def _dress(coat: Coat) -> None:
     if not look.rim:
         return
     width = rng.uniform(0.012, 0.03)
-    reach = np.where(canvas.zone == Zone.OUTSIDE, np.clip((canvas.rise - 1 + width) / width, 0, 1), 0)
+    reach = np.where(
+        canvas.zone == Zone.OUTSIDE, np.clip((canvas.rise - 1 + width) / width, 0, 1), 0
+    )
     reach = np.where(canvas.inside, np.clip((canvas.rise - 1 + width) / width, 0, 1), reach)
     reach = np.where(canvas.zone == Zone.RIM, 1.0, reach) * (1 - canvas.trim)
-    ragged = np.clip(reach * 1.6 + 0.12 * canvas.sample(tiles()["cloud"], rng, 0.5) * (reach > 0), 0, 1)
+    ragged = np.clip(
+        reach * 1.6 + 0.12 * canvas.sample(tiles()["cloud"], rng, 0.5) * (reach > 0), 0, 1
+    )
     coat.colour = blend(coat.colour, pick((look.rim,), rng), ragged.astype(np.float32))
 
 
@@ -189,7 +202,10 @@ def _bare(coat: Coat) -> Array:
     """Where there is no glaze: the foot's underside, and as far up as the ware's glaze stops."""
     look, rng, canvas = coat.look, coat.rng, coat.canvas
     stop = float(rng.uniform(*look.stop))
-    drip = canvas.around(tiles()["soft"], rng, 2) * 0.35 + canvas.around(tiles()["cloud"], rng, 1) * 0.3
+    drip = (
+        canvas.around(tiles()["soft"], rng, 2) * 0.35
+        + canvas.around(tiles()["cloud"], rng, 1) * 0.3
+    )
     edge = stop + drip * max(0.012, 0.07 * max(stop, 0) + 0.02 * (stop > 0))
     outside = (canvas.zone == Zone.OUTSIDE) * (1 - canvas.trim) * (stop > 0)
     bare = outside * np.clip((edge - canvas.rise) / 0.008, 0, 1)
@@ -201,7 +217,7 @@ def _bare(coat: Coat) -> Array:
     if foot.any():
         ground = float(canvas.way[canvas.zone == Zone.FOOT].min())
         # A tall stem is glazed nearly to the ground.
-        foot &= canvas.way < ground + 0.2
+        foot &= canvas.way < ground + 0.16
     rows: NDArray[np.bool_] = ring | foot
     result: Array = np.maximum(bare, rows).astype(np.float32)
     return result

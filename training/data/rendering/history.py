@@ -114,11 +114,16 @@ def _ware(name: str, row: dict[str, Any]) -> Ware:
         potting=Potting(**_tuples(row.get("potting", {}))),
         look=Look(**_tuples(row["look"])),
     )
-    _check(ware)
+    check(ware)
     return ware
 
 
-def _check(ware: Ware) -> None:
+def check(ware: Ware) -> None:
+    """Refuses a row that names what does not exist or weighs nothing.
+
+    Raises:
+        ValueError: names the row and its bad fields.
+    """
     known = {
         "dynasty": ware.dynasty in DYNASTIES,
         "glaze": ware.glaze in GLAZES,

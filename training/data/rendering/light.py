@@ -229,18 +229,17 @@ def ground_light(
         reach: half the width of the square of ground, rows along +y, columns along +x.
         size: pixels across.
     """
-    discs = _discs(vessel, yaw)
+    rings = _rings(vessel, yaw)
     lamps, power = lamp_samples(lighting, turn, 9)
     dome = dome_samples(18)
     even = np.full(len(dome), lighting.sky * np.pi / len(dome) * 1.6)
     weights = np.concatenate([power * lamps[:, 2], even])
     total = np.zeros((size, size), np.float32)
     to_pixel = size / (2 * reach)
-    low = discs[:, 2] < 0.1
-    contact = _cast(discs[low], np.zeros(2), reach, size)
+    contact = _cast(rings[rings[..., 2].mean(axis=1) < 0.1], np.zeros(2), reach, size)
     for ray, weight in zip(np.concatenate([lamps, dome]), weights, strict=True):
         shift = -ray[:2] / max(float(ray[2]), 0.08)
-        total += _cast(discs, shift, reach, size) * weight
+        total += _cast(rings, shift, reach, size) * weight
     total = gaussian_filter(total, 1.3) / float(weights.sum())
     # Right beside the foot hardly any of the room's light comes in.
     near = gaussian_filter(contact, 0.07 * to_pixel)
@@ -248,28 +247,25 @@ def ground_light(
     return shade
 
 
-def _cast(discs: Array, shift: Array, reach: float, size: int) -> Array:
-    """The shadow of flat ellipses under one direction of light [size, size], 0 or 1."""
+def _cast(rings: Array, shift: Array, reach: float, size: int) -> Array:
+    """The shadow of flat outlines under one direction of light [size, size], 0 or 1."""
     mask = Image.new("L", (size, size), 0)
     draw = ImageDraw.Draw(mask)
-    to_pixel = size / (2 * reach)
-    middle = (discs[:, :2] + discs[:, 2:3] * shift + reach) * to_pixel
-    half = np.maximum(discs[:, 3:] * to_pixel, 0.5)
-    for box in np.concatenate([middle - half, middle + half], 1).tolist():
-        draw.ellipse(box, fill=1)
+    flat = (rings[..., :2] + rings[..., 2:] * shift + reach) * (size / (2 * reach))
+    for outline in flat.reshape(len(rings), 2 * rings.shape[1]).tolist():
+        draw.polygon(outline, fill=1)
     return np.asarray(mask, np.float32)
 
 
-def _discs(vessel: Vessel, yaw: float) -> Array:
-    """The vessel as flat ellipses: middle x, y, height, half axes [n, 5]."""
+def _rings(vessel: Vessel, yaw: float) -> Array:
+    """The vessel's outline at many levels, corners of each [n, 16, 3]."""
     cos, sin = np.cos(yaw), np.sin(yaw)
     matrix = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], np.float32)
-    discs = []
+    rings = []
     for patch in vessel.patches:
-        many = 24 if patch.part == "body" else 7
+        many = 22 if patch.part == "body" else 7
         count = min(many, len(patch.points))
         picked = np.unique(np.linspace(0, len(patch.points) - 1, count).round().astype(int))
-        rows = patch.points[picked, :-1] @ matrix.T
-        low, high = rows.min(axis=1), rows.max(axis=1)
-        discs.append(np.concatenate([(low + high) / 2, ((high - low) / 2)[:, :2]], 1))
-    return np.concatenate(discs).astype(np.float32)
+        around = np.linspace(0, patch.points.shape[1] - 1, 17)[:-1].round().astype(int)
+        rings.append(patch.points[picked][:, around] @ matrix.T)
+    return np.concatenate(rings).astype(np.float32)

@@ -60,7 +60,9 @@ def _scroll(pen: Pen, rng: Generator, kind: str) -> None:
     for centre, height, side in ((0.25, 0.4, 1.0), (0.75, 0.6, -1.0)):
         middle = (centre * pen.aspect, height)
         for angle in (0.5, 2.6):
-            pen.spiral(middle[0], middle[1] - side * 0.28, -side * angle, 0.34, side * 0.8, "stem", 0.018)
+            pen.spiral(
+                middle[0], middle[1] - side * 0.28, -side * angle, 0.34, side * 0.8, "stem", 0.018
+            )
         _bloom(pen, *middle, size, rng, kind)
 
 
@@ -97,7 +99,9 @@ def dragon(pen: Pen, rng: Generator) -> None:
         k = int((at - 0.05) / 0.81 * 59)
         side = -1.0 if at in (0.28, 0.6) else 1.0
         foot = (x[k] * pen.aspect + 0.12, y[k] + side * 0.27)
-        pen.line([(x[k] * pen.aspect, y[k]), (foot[0] - 0.15, y[k] + side * 0.2), foot], 0.05, "petal")
+        pen.line(
+            [(x[k] * pen.aspect, y[k]), (foot[0] - 0.15, y[k] + side * 0.2), foot], 0.05, "petal"
+        )
         for claw in (-0.5, 0.1, 0.7):
             end = (foot[0] + 0.09 * np.cos(claw), foot[1] + 0.09 * np.sin(claw) * side)
             pen.line([foot, end], 0.018)
@@ -139,7 +143,9 @@ def landscape(pen: Pen, rng: Generator) -> None:
             ridge = np.linspace(-1, 1, 13)
             edge = peak - (peak - 0.32) * np.abs(ridge) ** 1.1 + rng.normal(0, 0.025, 13)
             shape = np.stack([x + ridge * wide / 2, edge], 1)
-            pen.fill(np.concatenate([shape, [[x + wide / 2, 0.3], [x - wide / 2, 0.3]]]), "wash", 0.012)
+            pen.fill(
+                np.concatenate([shape, [[x + wide / 2, 0.3], [x - wide / 2, 0.3]]]), "wash", 0.012
+            )
             for k in (4, 6, 8):
                 pen.line([shape[k], (shape[k][0] + 0.03, 0.36)], 0.012)
     bank = np.linspace(0, 1, 20)
@@ -148,7 +154,9 @@ def landscape(pen: Pen, rng: Generator) -> None:
                              [[pen.aspect, 0.16], [0, 0.16]]]), "leaf", 0.014)  # fmt: skip
     x = rng.uniform(0.2, 0.4) * pen.aspect
     pen.fill([(x, 0.3), (x + 0.3, 0.3), (x + 0.3, 0.42), (x, 0.42)], "ground", 0.014)
-    pen.fill([(x - 0.07, 0.42), (x + 0.37, 0.42), (x + 0.24, 0.53), (x + 0.06, 0.53)], "petal", 0.016)
+    pen.fill(
+        [(x - 0.07, 0.42), (x + 0.37, 0.42), (x + 0.24, 0.53), (x + 0.06, 0.53)], "petal", 0.016
+    )
     for _ in range(3):
         tree(pen, rng.uniform(0.45, 0.95) * pen.aspect, 0.26, rng.uniform(0.35, 0.6), rng)
     for _ in range(5):
@@ -255,7 +263,13 @@ def sprays(pen: Pen, rng: Generator) -> None:
         angle = rng.uniform(0, TAU)
         for turn in (0.0, 2.1, 4.2):
             pen.spiral(x, y, angle + turn, 0.22, 0.35, "stem", 0.014)
-            _leaf(pen, x + 0.1 * np.cos(angle + turn), y + 0.1 * np.sin(angle + turn), angle + turn, 0.14)
+            _leaf(
+                pen,
+                x + 0.1 * np.cos(angle + turn),
+                y + 0.1 * np.sin(angle + turn),
+                angle + turn,
+                0.14,
+            )
         _bloom(pen, x, y, rng.uniform(0.13, 0.18), rng, str(rng.choice(kinds)))
         x, y = (at + 0.02) * pen.aspect, height + (0.42 if height < 0.5 else -0.42)
         if rng.random() < 0.6:
@@ -310,11 +324,17 @@ def brush_script(pen: Pen, rng: Generator) -> None:
 def splashes(pen: Pen, rng: Generator) -> None:
     """Loose splashes of coloured glaze or iron."""
     for _ in range(3):
-        x, y, size = rng.uniform(0.15, 0.85) * pen.aspect, rng.uniform(0.35, 0.8), rng.uniform(0.1, 0.22)
+        x, y, size = (
+            rng.uniform(0.15, 0.85) * pen.aspect,
+            rng.uniform(0.35, 0.8),
+            rng.uniform(0.1, 0.22),
+        )
         angle = np.linspace(0, TAU, 19)[:-1]
         radius = size * (1 + 0.25 * rng.normal(size=18).cumsum() / 4)
         drop = np.where(np.sin(angle) < -0.7, 1.8, 1.0)
-        pen.fill(np.stack([x + radius * np.cos(angle), y + radius * drop * np.sin(angle)], 1), "leaf", 0)
+        pen.fill(
+            np.stack([x + radius * np.cos(angle), y + radius * drop * np.sin(angle)], 1), "leaf", 0
+        )
 
 
 def petals_carved(pen: Pen, rng: Generator) -> None:
@@ -322,7 +342,9 @@ def petals_carved(pen: Pen, rng: Generator) -> None:
     t = np.linspace(0, 1, 15)
     half = 0.5 * pen.aspect * (1 - t**2.6) ** 0.5
     x = 0.5 * pen.aspect
-    outline = np.concatenate([np.stack([x - half, t * 0.95], 1), np.stack([x + half, t * 0.95], 1)[::-1]])
+    outline = np.concatenate(
+        [np.stack([x - half, t * 0.95], 1), np.stack([x + half, t * 0.95], 1)[::-1]]
+    )
     pen.line(outline, 0.05)
     pen.line([(x, 0), (x, 0.9)], 0.02)
 
@@ -330,7 +352,11 @@ def petals_carved(pen: Pen, rng: Generator) -> None:
 def lappets(pen: Pen, rng: Generator) -> None:
     """Upright panels around a foot or a shoulder."""
     a = pen.aspect
-    pen.fill([(0.06 * a, 0), (0.06 * a, 0.7), (0.5 * a, 0.97), (0.94 * a, 0.7), (0.94 * a, 0)], "wash", 0.05)
+    pen.fill(
+        [(0.06 * a, 0), (0.06 * a, 0.7), (0.5 * a, 0.97), (0.94 * a, 0.7), (0.94 * a, 0)],
+        "wash",
+        0.05,
+    )
     pen.fill([(0.26 * a, 0), (0.26 * a, 0.55), (0.5 * a, 0.75), (0.74 * a, 0.55), (0.74 * a, 0)],
              "petal", 0.03)  # fmt: skip
 

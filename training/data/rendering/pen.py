@@ -20,7 +20,7 @@ class Pen:
     that one drawing serves cobalt, enamels, iron brown and carving alike.
     """
 
-    def __init__(self, width: int, height: int, aspect: float, palette: Palette, bold: float = 1.0):
+    def __init__(self, width: int, height: int, aspect: float, palette: Palette, bold: float = 1.0) -> None:
         self.aspect = aspect
         self.palette = palette
         self.bold = bold
@@ -77,7 +77,9 @@ class Pen:
         self.line(points, width, role)
 
 
-def wave(x: NDArray[np.float64], phase: float, periods: float, height: float) -> NDArray[np.float64]:
+def wave(
+    x: NDArray[np.float64], phase: float, periods: float, height: float
+) -> NDArray[np.float64]:
     """A sine of `periods` over the cell, used for vines and dragons."""
     curve: NDArray[np.float64] = height * np.sin(phase + 2 * np.pi * periods * x)
     return curve

@@ -278,7 +278,8 @@ def turn(
     tall = shape.foot * foot_height
     outside = outer_wall(shape, rng.uniform(*shape.height), float(rng.uniform(0.94, 1.07)))
     blend = np.clip(1 - outside[:, 1] / (0.3 * outside[-1, 1]), 0, 1) ** 2
-    outside[:, 0] *= 1 + (foot_width - 1) * blend
+    if shape.foot > 0:
+        outside[:, 0] *= 1 + (foot_width - 1) * blend
     outside[:, 1] += tall
     joint = float(outside[0, 0])
     foot, base = _foot(joint, tall, shape.flare, thick)
@@ -327,7 +328,7 @@ def _inside(outside: Array, thick: float, is_open: bool) -> Array:
         flat = np.stack([floor_rows, np.full(9, floor * 0.6 + 0.4 * inner[-1, 1])], axis=1)
         flat[:, 1] = floor - 0.15 * thick * np.linspace(0, 1, 9)
         return np.concatenate([inner, flat])
-    depth = outside[-1, 1] - 0.35 * (outside[-1, 1] - outside[0, 1])
+    depth = outside[-1, 1] - 0.8 * (outside[-1, 1] - outside[0, 1])
     inner = inner[inner[:, 1] > depth][::-1]
     bottom = np.array([[inner[-1, 0] * 0.5, inner[-1, 1]], [0.0, inner[-1, 1]]])
     return np.concatenate([inner, bottom])

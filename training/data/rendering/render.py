@@ -174,7 +174,9 @@ def _render_all(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_quiet) as pool:
         waiting = iter(blocks)
-        running = {pool.submit(_render_block, work, seed, size, b) for b in islice(waiting, 2 * processes)}
+        running = {
+            pool.submit(_render_block, work, seed, size, b) for b in islice(waiting, 2 * processes)
+        }
         try:
             while running:
                 finished = next(as_completed(running))

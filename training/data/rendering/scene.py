@@ -64,7 +64,9 @@ def choose_view(kind: str, rng: Generator) -> View:
     )
 
 
-def photograph(vessel: Vessel, canvas: Canvas, skin: Skin, view: View, size: int, rng: Generator) -> Image.Image:
+def photograph(
+    vessel: Vessel, canvas: Canvas, skin: Skin, view: View, size: int, rng: Generator
+) -> Image.Image:
     """Takes the picture.
 
     Args:
@@ -79,12 +81,16 @@ def photograph(vessel: Vessel, canvas: Canvas, skin: Skin, view: View, size: int
     lighting = STUDIOS[name]
     eye, aim = _camera(vessel, view)
     share = occlusion(canvas, lighting, view.turn, view.yaw, near[0])
-    shot = studio(name, size * 2).shoot(canvas, skin, share, view.yaw, view.turn, eye, aim, view.angle)
+    shot = studio(name, size * 2).shoot(
+        canvas, skin, share, view.yaw, view.turn, eye, aim, view.angle
+    )
     ground = _backdrop(vessel, view, eye, aim, near, far, size)
     return _develop(_over(shot, ground, size), view, rng)
 
 
-def _camera(vessel: Vessel, view: View) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def _camera(
+    vessel: Vessel, view: View
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Eye and aim such that the vessel fills the wanted part of the frame."""
     cos, sin = np.cos(view.yaw), np.sin(view.yaw)
     turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
@@ -101,7 +107,11 @@ def _camera(vessel: Vessel, view: View) -> tuple[tuple[float, float, float], tup
     depth = float((points @ back).mean())
     aim = np.array([middle[0], 0, 0]) + up * middle[1] + back * depth
     eye = aim + back * distance
-    return (float(eye[0]), float(eye[1]), float(eye[2])), (float(aim[0]), float(aim[1]), float(aim[2]))
+    return (float(eye[0]), float(eye[1]), float(eye[2])), (
+        float(aim[0]),
+        float(aim[1]),
+        float(aim[2]),
+    )
 
 
 def _backdrop(
@@ -151,7 +161,9 @@ def _over(shot: NDArray[np.uint8], ground: Array, size: int) -> Array:
 def _develop(picture: Array, view: View, rng: Generator) -> Image.Image:
     """Exposure, colour cast, lens falloff, softness and grain."""
     size = len(picture)
-    cast = np.clip(rng.normal(0, 0.018, 3) + np.array([1, 0, -1]) * rng.normal(0, 0.012), -0.05, 0.05)
+    cast = np.clip(
+        rng.normal(0, 0.018, 3) + np.array([1, 0, -1]) * rng.normal(0, 0.012), -0.05, 0.05
+    )
     axis = (np.arange(size) + 0.5) / size * 2 - 1
     falloff = 1 - rng.uniform(0, 0.1) * (axis[:, None] ** 2 + axis[None] ** 2)[..., None]
     linear = np.clip(picture, 0, 1) ** 2.2 * 2**view.exposure * (1 + cast) * falloff

@@ -1,0 +1,127 @@
+"""The dataset driver: determinism, independence of workers, resume, refusal, metadata."""
+
+import csv
+import itertools
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from porcelain.errors import UserError
+from porcelain.files import work_folder
+from training.data.rendering import render
+from training.data.rendering.history import DYNASTIES, GLAZES, KILNS, TYPES, wares
+
+COUNT, SEED, SIZE = 34, 5, 48
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small rendered dataset, made by one process."""
+    out = tmp_path_factory.mktemp("world") / "data"
+    render.render_dataset(out, COUNT, SEED, SIZE, workers=1)
+    return out
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metadata.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_pictures_do_not_depend_on_workers_nor_on_what_came_before(
+    world: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    seen: list[int] = []
+    render.render_dataset(again, COUNT, SEED, SIZE, workers=2, on_progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == COUNT
+    for name in (row["file_name"] for row in rows_of(world)):
+        assert (world / name).read_bytes() == (again / name).read_bytes(), name
+    assert (world / "metadata.csv").read_bytes() == (again / "metadata.csv").read_bytes()
+
+
+def test_pictures_open_at_the_asked_size_and_differ(world: Path) -> None:
+    names = [row["file_name"] for row in rows_of(world)]
+    assert len({(world / name).read_bytes() for name in names}) == COUNT
+    for name in names:
+        with Image.open(world / name) as picture:
+            assert (picture.format, picture.size) == ("JPEG", (SIZE, SIZE))
+
+
+def test_metadata_labels_are_those_of_the_table(world: Path) -> None:
+    table = {ware.name: ware for ware in wares()}
+    rows = rows_of(world)
+    assert [row["file_name"] for row in rows] == [f"images/{i:06d}.jpg" for i in range(COUNT)]
+    for row in rows:
+        ware = table[row["ware"]]
+        assert (row["dynasty"], row["glaze"]) == (ware.dynasty, ware.glaze)
+        assert row["kiln"] in (ware.kiln, "")
+        assert row["type"] in ware.types
+        assert (row["source"], row["license"]) == ("rendered", "Apache-2.0")
+        assert "synthetic" not in row
+
+
+def test_second_views_share_object_and_labels_but_not_the_picture(world: Path) -> None:
+    rows = rows_of(world)
+    pairs = [
+        (one, two)
+        for one, two in itertools.pairwise(rows)
+        if one["object_id"] == two["object_id"]
+    ]
+    assert pairs
+    for one, two in pairs:
+        for column in ("dynasty", "glaze", "kiln", "type", "ware", "shape"):
+            assert one[column] == two[column]
+        assert (world / one["file_name"]).read_bytes() != (world / two["file_name"]).read_bytes()
+    views = [render.plan_shot(SEED, index).object_id for index in range(2000)]
+    most = max(views.count(name) for name in set(views))
+    assert most == 2
+
+
+def test_an_interrupted_run_is_continued(world: Path, tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    # What an interruption leaves: the hidden folder with its settings and some pictures.
+    work = work_folder(out)
+    shutil.copytree(world, work)
+    (work / "metadata.csv").unlink()
+    kept = sorted((work / "images").iterdir())[:-2]
+    for picture in sorted((work / "images").iterdir())[-2:]:
+        picture.unlink()
+    before = {path.name: path.stat().st_mtime_ns for path in kept}
+    summary = render.render_dataset(out, COUNT, SEED, SIZE, workers=1)
+    assert summary.rendered == 2
+    assert all((out / "images" / name).stat().st_mtime_ns == when for name, when in before.items())
+    for row in rows_of(out):
+        assert (out / row["file_name"]).read_bytes() == (world / row["file_name"]).read_bytes()
+
+
+def test_a_full_folder_is_refused(world: Path) -> None:
+    with pytest.raises(UserError, match="overwrite"):
+        render.render_dataset(world, COUNT, SEED, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "workers"), [(0, 64, None), (5, 8, None), (5, 9000, None), (5, 64, 0)]
+)
+def test_numbers_that_make_no_sense_are_refused(
+    tmp_path: Path, count: int, size: int, workers: int | None
+) -> None:
+    with pytest.raises(UserError):
+        render.render_dataset(tmp_path / "out", count, 0, size, workers)
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_of_many_pictures_have_a_long_tail() -> None:
+    shots = [render.plan_shot(1, index) for index in range(2500)]
+    kinds = [(shot.dynasty, shot.glaze, shot.kiln, shot.type) for shot in shots]
+    shares = sorted((kinds.count(kind) / len(kinds) for kind in set(kinds)), reverse=True)
+    assert shares[0] > 0.02
+    assert sum(share < 0.002 for share in shares) > 50
+    assert {shot.type for shot in shots} == set(TYPES)
+    assert {shot.dynasty for shot in shots} == set(DYNASTIES)
+    assert {shot.glaze for shot in shots} == set(GLAZES)
+    assert {shot.kiln for shot in shots} == {*KILNS, ""}
+    blank = sum(not shot.kiln for shot in shots) / len(shots)
+    assert 0.03 < blank < 0.15
