@@ -96,12 +96,12 @@ def check_dataset(
     """
     dataset, found = read_rows(folder)
     total = len(dataset)
+    source, part_of, split_faults = _parts(dataset, split)
     progress = None if on_progress is None else (lambda done: on_progress(done, total))
     prints = fingerprint_dataset(dataset, workers, progress)
     found += [*findings.unreadable(prints), *findings.undeclared_synthetic(dataset, prints)]
     # A marked picture never counts as real, whatever its row says.
     dataset = _with_marks(dataset, prints)
-    source, part_of, split_faults = _parts(dataset, split)
     pairs = find_duplicates(prints)
     found += [
         *split_faults,

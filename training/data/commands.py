@@ -97,9 +97,9 @@ def render(
     """
     from training.data.rendering.render import render_dataset
 
-    with progress("Rendering", count) as bar:
+    with _pictures("Rendering") as rendering:
         summary = render_dataset(
-            out, count, seed, size, workers, overwrite, lambda ready: bar.completed(ready)
+            out, count, seed, size, workers, overwrite, lambda ready: rendering(ready, count)
         )
     if as_json:
         _print_json(
@@ -140,7 +140,7 @@ def check(
     """
     from training.data.check import check_dataset
 
-    with _pictures("Reading pictures") as reading:
+    with _pictures("Reading pictures", "comparing") as reading:
         report = check_dataset(folder, split, minimum, workers, reading)
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
@@ -197,7 +197,7 @@ def split(
             "together they must stay under 1."
         )
     dataset = load_dataset(folder)
-    with _pictures("Looking for copies") as reading:
+    with _pictures("Looking for copies", "comparing") as reading:
         groups = duplicate_groups(dataset, workers, lambda ready: reading(ready, len(dataset)))
     result = make_split(dataset, (1 - validation - test, validation, test), seed, groups)
     write_split(path, result)
@@ -256,7 +256,7 @@ def mix(
     from porcelain.vocabulary import TASKS
     from training.data.mix import mix_datasets
 
-    with _pictures("Reading pictures") as reading:
+    with _pictures("Reading pictures", "comparing") as reading:
         report = mix_datasets(
             real, synthetic, out, ratio, rule, task or TASKS, split, seed, overwrite, reading
         )
@@ -275,7 +275,7 @@ def mix(
 
 
 @contextmanager
-def _pictures(description: str) -> Iterator[Callable[[int, int], None]]:
+def _pictures(description: str, then: str = "") -> Iterator[Callable[[int, int], None]]:
     """A bar that appears with the first picture, so that a mistake leaves one line and no bar."""
     with ExitStack() as stack:
         bars: list[ProgressReporter] = []
@@ -283,7 +283,7 @@ def _pictures(description: str) -> Iterator[Callable[[int, int], None]]:
         def report(ready: int, total: int) -> None:
             if not bars:
                 bars.append(stack.enter_context(progress(description, total)))
-            bars[0].completed(ready, "comparing" if ready == total else "")
+            bars[0].completed(ready, then if ready == total else "")
 
         yield report
 

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from porcelain.errors import UserError
+from porcelain.files import (
+    atomic_folder,
+    check_free,
+    sha256_bytes,
+    sha256_file,
+    work_folder,
+    write_bytes,
+    write_json,
+    write_text,
+)
+
+
+def test_files_appear_whole_and_leave_nothing_beside(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "file.txt"
+    write_text(path, "first 瓷")
+    write_text(path, "second")
+    assert path.read_text() == "second"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    write_json(path, {"glaze": "青瓷"})
+    assert path.read_text() == '{\n  "glaze": "青瓷"\n}\n'
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_bytes(path, b"third")
+    assert "青瓷" in path.read_text()
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_digests(tmp_path):
+    content = os.urandom(300_000)
+    write_bytes(tmp_path / "a", content)
+    assert sha256_file(tmp_path / "a") == sha256_bytes(content)
+    assert sha256_bytes(content) == hashlib.sha256(content).hexdigest()
+
+
+def test_a_folder_appears_when_the_block_succeeds(tmp_path):
+    out = tmp_path / "deep" / "out"
+    with atomic_folder(out) as folder:
+        (folder / "a").write_text("a")
+        assert not out.exists()
+    assert (out / "a").read_text() == "a"
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+def fail_in(out: Path, **options: object) -> None:
+    with atomic_folder(out, **options) as folder:  # type: ignore[arg-type]
+        (folder / "part").write_text("kept")
+        raise RuntimeError
+
+
+def test_interrupted_work_goes_on_only_with_equal_settings(tmp_path):
+    out = tmp_path / "out"
+    settings = {"seed": 1, "size": (2, 3)}
+    with pytest.raises(RuntimeError):
+        fail_in(out, settings=settings)
+    assert not out.exists()
+    with atomic_folder(out, settings=settings) as folder:
+        assert (folder / "part").read_text() == "kept"
+    assert (out / "part").is_file()
+    assert (out / "settings.json").is_file()
+
+    with pytest.raises(RuntimeError):
+        fail_in(out, settings=settings, overwrite=True)
+    with atomic_folder(out, settings={"seed": 2}, overwrite=True) as folder:
+        assert not (folder / "part").exists()
+
+    with pytest.raises(RuntimeError):
+        fail_in(out, overwrite=True)
+    with atomic_folder(out, overwrite=True) as folder:
+        assert not list(folder.iterdir())
+    assert not list(out.iterdir())
+
+
+def test_what_is_there_is_kept_unless_overwritten(tmp_path):
+    out = tmp_path / "out"
+    with atomic_folder(out) as folder:
+        (folder / "old").write_text("old")
+    with pytest.raises(UserError, match="--overwrite"):
+        check_free(out, overwrite=False)
+    with pytest.raises(RuntimeError):
+        fail_in(out, overwrite=True)
+    assert (out / "old").read_text() == "old"
+    with atomic_folder(out, overwrite=True) as folder:
+        (folder / "new").write_text("new")
+    assert [path.name for path in out.iterdir()] == ["new"]
+    assert not work_folder(out).exists()
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(UserError, match="is a file"),
+        atomic_folder(tmp_path / "file", overwrite=True),
+    ):
+        pass
+    (tmp_path / "empty").mkdir()
+    check_free(tmp_path / "empty", overwrite=False)
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="Cannot write"), atomic_folder(tmp_path / "file" / "out"):
+        pass
