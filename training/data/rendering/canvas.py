@@ -99,9 +99,13 @@ class Canvas:
         return line
 
     def stamp_inside(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Looks up a square picture [n, n, c], seen from above, on the inside rows [rows, width, c].
+        """Looks up a square picture, seen from above, on the inside rows.
 
-        The picture's edge lies at radius 1.
+        Args:
+            picture: [n, n, c], its edge at radius 1.
+
+        Returns:
+            [rows, width, c].
         """
         size = len(picture)
         x = np.clip((self._flat_x * 0.5 + 0.5) * size, 0, size - 1).astype(np.int32)

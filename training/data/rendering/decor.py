@@ -7,9 +7,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from training.data.rendering.borders import BORDERS
 from training.data.rendering.canvas import Canvas
+from training.data.rendering.colour import rgb
 from training.data.rendering.history import Look
-from training.data.rendering.motifs import BORDERS, FIELDS
+from training.data.rendering.motifs import FIELDS
 from training.data.rendering.pen import Motif, Palette, Pen
 from training.data.rendering.surface import Array, Zone
 
@@ -30,11 +32,6 @@ class Band:
     high: float
     motif: str
     border: bool
-
-
-def rgb(colour: str) -> tuple[int, int, int]:
-    """The three bytes of "#rrggbb"."""
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
 def palette(look: Look, rng: Generator) -> Palette:

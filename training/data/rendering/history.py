@@ -8,8 +8,9 @@ from typing import Any
 import yaml
 from numpy.random import Generator
 
+from training.data.rendering.borders import BORDERS
 from training.data.rendering.forms import Potting, shape_names
-from training.data.rendering.motifs import BORDERS, FIELDS
+from training.data.rendering.motifs import FIELDS
 
 TYPES = ("bowl", "cup", "dish", "vase", "jar", "ewer", "basin", "censer", "spittoon", "box",
          "pillow", "figure", "other")  # fmt: skip
@@ -80,7 +81,7 @@ class Ware:
     look: Look
 
 
-def _tuples(value: Any) -> Any:
+def _tuples(value: Any) -> Any:  # noqa: ANN401 - any YAML value
     """Lists become tuples, so that wares can be shared between threads and never changed."""
     if isinstance(value, list):
         return tuple(value)

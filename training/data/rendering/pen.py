@@ -20,10 +20,9 @@ class Pen:
     that one drawing serves cobalt, enamels, iron brown and carving alike.
     """
 
-    def __init__(self, width: int, height: int, aspect: float, palette: Palette, bold: float = 1.0) -> None:
+    def __init__(self, width: int, height: int, aspect: float, palette: Palette) -> None:
         self.aspect = aspect
         self.palette = palette
-        self.bold = bold
         self.image = Image.new("RGBA", (max(width, 2), max(height, 2)), (*palette["line"][:3], 0))
         self._draw = ImageDraw.Draw(self.image)
         self._scale = (width / aspect, float(height))
@@ -36,7 +35,7 @@ class Pen:
 
     def line(self, points: Points, width: float = 0.02, role: str = "line") -> None:
         """A stroke; `width` in cell heights."""
-        pixels = max(1, round(width * self.bold * min(self._scale)))
+        pixels = max(1, round(width * min(self._scale)))
         self._draw.line(self._map(points), fill=self.palette[role], width=pixels, joint="curve")
 
     def fill(self, points: Points, role: str, outline: float = 0.016) -> None:
@@ -44,7 +43,7 @@ class Pen:
         mapped = self._map(points)
         self._draw.polygon(mapped, fill=self.palette[role])
         if outline:
-            pixels = max(1, round(outline * self.bold * min(self._scale)))
+            pixels = max(1, round(outline * min(self._scale)))
             self._draw.line([*mapped, mapped[0]], fill=self.palette["line"], width=pixels)
 
     def disc(self, x: float, y: float, radius: float, role: str, outline: float = 0.0) -> None:

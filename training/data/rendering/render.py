@@ -192,11 +192,8 @@ def _render_all(
 
 
 def _quiet() -> None:
-    """Prepares a worker: one thread each for drawing, no chatter about a missing X server."""
+    """Prepares a worker: software drawing on its own core alone, as there is one worker a core."""
     os.environ["LP_NUM_THREADS"] = "0"
-    import vtk
-
-    vtk.vtkObject.GlobalWarningDisplayOff()
 
 
 def _render_block(work: Path, seed: int, size: int, indices: list[int]) -> int:

@@ -11,7 +11,8 @@ from scipy.ndimage import map_coordinates
 from training.data.rendering.canvas import Canvas
 from training.data.rendering.forms import Vessel
 from training.data.rendering.glazes import Skin
-from training.data.rendering.light import STUDIOS, ground_light, occlusion
+from training.data.rendering.light import STUDIOS, ground_light
+from training.data.rendering.occlusion import occlusion
 from training.data.rendering.studio import studio
 from training.data.rendering.surface import Array
 
@@ -80,7 +81,7 @@ def photograph(
     name, _, near, far = BACKDROPS[view.backdrop]
     lighting = STUDIOS[name]
     eye, aim = _camera(vessel, view)
-    share = occlusion(canvas, lighting, view.turn, view.yaw, near[0])
+    share = occlusion(canvas, lighting, view.turn, view.yaw)
     shot = studio(name, size * 2).shoot(
         canvas, skin, share, view.yaw, view.turn, eye, aim, view.angle
     )

@@ -1,13 +1,20 @@
 """The camera: one VTK renderer per studio and process, reused for every picture."""
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import pyvista as pv
-import vtk
 from numpy.typing import NDArray
-from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
+from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
+from vtkmodules.vtkCommonCore import vtkObject, vtkPoints, vtkUnsignedCharArray
+from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkImageData, vtkPolyData
+from vtkmodules.vtkRenderingCore import (
+    vtkActor,
+    vtkPolyDataMapper,
+    vtkRenderer,
+    vtkRenderWindow,
+    vtkTexture,
+)
+from vtkmodules.vtkRenderingOpenGL2 import vtkOpenGLRenderer
 
 from training.data.rendering.canvas import Canvas
 from training.data.rendering.glazes import Skin
@@ -20,20 +27,27 @@ class Studio:
 
     def __init__(self, name: str, pixels: int) -> None:
         self.pixels = pixels
-        self._plotter = pv.Plotter(off_screen=True, window_size=[pixels, pixels], lighting="none")
-        window = self._plotter.render_window
-        window.SetMultiSamples(0)
-        window.SetAlphaBitPlanes(1)
-        self._plotter.show(auto_close=False)
-        self._renderer = self._plotter.renderer
+        # Without a display VTK tries X, says so, and goes on with EGL or OSMesa.
+        vtkObject.GlobalWarningDisplayOff()
+        self._window = vtkRenderWindow()
+        self._window.SetOffScreenRendering(1)
+        self._window.SetMultiSamples(0)
+        self._window.SetAlphaBitPlanes(1)
+        self._window.SetSize(pixels, pixels)
+        self._renderer: vtkRenderer = vtkOpenGLRenderer()
+        self._window.AddRenderer(self._renderer)
+        # The lamps' edges are soft: fewer samples look the same and start a second sooner.
+        self._renderer.GetEnvMapPrefiltered().SetPrefilterMaxSamples(128)
+        self._renderer.GetEnvMapLookupTable().SetLUTSize(128)
+        self._renderer.GetEnvMapLookupTable().SetLUTSamples(256)
         self._renderer.SetBackgroundAlpha(0.0)
         self._renderer.UseImageBasedLightingOn()
         self._renderer.UseSphericalHarmonicsOn()
         self._renderer.SetEnvironmentTexture(_environment_texture(name), False)
         self._renderer.SetEnvironmentUp(0, 0, 1)
-        self._mapper = vtk.vtkPolyDataMapper()
+        self._mapper = vtkPolyDataMapper()
         self._mapper.ScalarVisibilityOff()
-        self._actor = vtk.vtkActor()
+        self._actor = vtkActor()
         self._actor.SetMapper(self._mapper)
         material = self._actor.GetProperty()
         material.SetInterpolationToPBR()
@@ -78,9 +92,9 @@ class Studio:
         camera.SetViewUp(0, 0, 1)
         camera.SetViewAngle(angle)
         self._renderer.ResetCameraClippingRange()
-        window = self._plotter.render_window
+        window = self._window
         window.Render()
-        out = vtk.vtkUnsignedCharArray()
+        out = vtkUnsignedCharArray()
         last = self.pixels - 1
         window.GetRGBACharPixelData(0, 0, last, last, 0, out)
         flat = vtk_to_numpy(out).reshape(self.pixels, self.pixels, 4)
@@ -93,13 +107,14 @@ def studio(name: str, pixels: int) -> Studio:
     return Studio(name, pixels)
 
 
-def _environment_texture(name: str) -> Any:
+def _environment_texture(name: str) -> vtkTexture:
     picture = environment(STUDIOS[name])
     height, width = picture.shape[:2]
-    grid = pv.ImageData(dimensions=(width, height, 1))
-    grid.point_data["light"] = picture.reshape(-1, 3)
-    texture = vtk.vtkTexture()
-    texture.SetInputData(grid)
+    image = vtkImageData()
+    image.SetDimensions(width, height, 1)
+    image.GetPointData().SetScalars(numpy_to_vtk(picture.reshape(-1, 3), deep=True))
+    texture = vtkTexture()
+    texture.SetInputData(image)
     texture.SetColorModeToDirectScalars()
     texture.MipmapOn()
     texture.InterpolateOn()
@@ -110,14 +125,14 @@ def _bytes(values: Array) -> NDArray[np.uint8]:
     return (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _texture(picture: NDArray[np.uint8], srgb: bool) -> Any:
+def _texture(picture: NDArray[np.uint8], srgb: bool) -> vtkTexture:
     """A texture whose first row is v = 0."""
     height, width = picture.shape[:2]
-    image = vtk.vtkImageData()
+    image = vtkImageData()
     image.SetDimensions(width, height, 1)
     flat = np.ascontiguousarray(picture.reshape(-1, 3))
     image.GetPointData().SetScalars(numpy_to_vtk(flat, deep=True))
-    texture = vtk.vtkTexture()
+    texture = vtkTexture()
     texture.SetInputData(image)
     texture.SetColorModeToDirectScalars()
     texture.SetUseSRGBColorSpace(srgb)
@@ -144,7 +159,7 @@ def _normal_map(canvas: Canvas, relief: Array) -> NDArray[np.uint8]:
     return _bytes(np.stack([x / length, y / length, 1 / length], -1) * 0.5 + 0.5)
 
 
-def _mesh(canvas: Canvas, yaw: float) -> Any:
+def _mesh(canvas: Canvas, yaw: float) -> vtkPolyData:
     """All patches as one mesh with normals, tangents and texture coordinates."""
     points, normals, tangents, faces = [], [], [], []
     start = 0
@@ -162,12 +177,12 @@ def _mesh(canvas: Canvas, yaw: float) -> Any:
         start += rows * columns
     cos, sin = np.cos(yaw), np.sin(yaw)
     matrix = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], np.float32)
-    mesh = vtk.vtkPolyData()
-    place = vtk.vtkPoints()
+    mesh = vtkPolyData()
+    place = vtkPoints()
     place.SetData(numpy_to_vtk(np.concatenate(points) @ matrix.T, deep=True))
     mesh.SetPoints(place)
     triangles = np.concatenate(faces)
-    cells = vtk.vtkCellArray()
+    cells = vtkCellArray()
     offsets = np.arange(0, triangles.size + 1, 3)
     cells.SetData(
         numpy_to_vtkIdTypeArray(offsets, deep=True),

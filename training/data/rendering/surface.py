@@ -106,7 +106,7 @@ def revolve(
         factor = factor[None] * (1 - plan.depth * reach * (1 - scallop[None]))
     spread = 1 + plan.wobble * np.cos(2 * angle + plan.turn)[None]
     ring = radius * factor * spread
-    lift = 1 + 0.5 * plan.wobble * np.sin(2 * angle + 2 * plan.turn)[None]
+    lift = 1 + 0.3 * plan.wobble * np.sin(2 * angle + 2 * plan.turn)[None]
     points = np.stack(
         [ring * np.cos(angle) * plan.stretch, ring * np.sin(angle), height * lift], axis=-1
     )

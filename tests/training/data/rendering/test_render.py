@@ -66,9 +66,7 @@ def test_metadata_labels_are_those_of_the_table(world: Path) -> None:
 def test_second_views_share_object_and_labels_but_not_the_picture(world: Path) -> None:
     rows = rows_of(world)
     pairs = [
-        (one, two)
-        for one, two in itertools.pairwise(rows)
-        if one["object_id"] == two["object_id"]
+        (one, two) for one, two in itertools.pairwise(rows) if one["object_id"] == two["object_id"]
     ]
     assert pairs
     for one, two in pairs:
