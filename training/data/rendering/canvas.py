@@ -63,7 +63,9 @@ class Canvas:
         # Glaze runs down a bowl's inside, but lies still on a lid or a pillow.
         self.level = vessel.type in ("box", "pillow", "other")
         self.u = ((np.arange(width) + 0.5) / width).astype(np.float32)[None]
-        flat = np.flatnonzero(self.inside[:, 0])
+        # Level parts of the inside are textured from above; upright ones, like the outside, around.
+        slope = np.abs(np.gradient(self.radius[:, 0])) / (np.gradient(self.way[:, 0]) + 1e-6)
+        flat = np.flatnonzero(self.inside[:, 0] & (slope > 0.55))
         angle = 2 * np.pi * self.u
         self._flat = flat
         self._flat_x = (self.radius[flat] * np.cos(angle)).astype(np.float32)
@@ -108,14 +110,15 @@ class Canvas:
             [rows, width, c].
         """
         size = len(picture)
-        x = np.clip((self._flat_x * 0.5 + 0.5) * size, 0, size - 1).astype(np.int32)
-        y = np.clip((self._flat_y * 0.5 + 0.5) * size, 0, size - 1).astype(np.int32)
+        radius, angle = self.radius[self.inside_rows] / 2, 2 * np.pi * self.u
+        x = np.clip((radius * np.cos(angle) + 0.5) * size, 0, size - 1).astype(np.int32)
+        y = np.clip((radius * np.sin(angle) + 0.5) * size, 0, size - 1).astype(np.int32)
         return picture[y, x]
 
     @property
     def inside_rows(self) -> NDArray[np.intp]:
         """Indices of the texture rows on the inside."""
-        return self._flat
+        return np.flatnonzero(self.inside[:, 0])
 
     def coordinates(self) -> list[Array]:
         """Texture coordinates of each patch's grid [rows, columns, 2]."""

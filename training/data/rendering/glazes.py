@@ -116,7 +116,7 @@ def _base(coat: Coat, clay: Array) -> None:
     coat.colour = np.clip(colour * (1 + mottle[..., None]), 0, 1).astype(np.float32)
     phase = canvas.way * rng.uniform(30, 60) + 2 * np.sin(canvas.way * rng.uniform(5, 9))
     ripple = np.sin(phase + rng.uniform(0, 6)) * rng.uniform(0.0002, 0.0012)
-    swell = canvas.sample(tiles()["soft"], rng, 0.3) * 0.004
+    swell = canvas.sample(tiles()["soft"], rng, 0.3) * (0.004 - 0.0022 * canvas.inside)
     ripple = ripple * (1 - 0.8 * canvas.inside)
     coat.relief = (ripple * 2 * look.unevenness + swell * (0.15 + 1.4 * look.unevenness)).astype(
         np.float32

@@ -272,9 +272,10 @@ def sprays(pen: Pen, rng: Generator) -> None:
             )
         _bloom(pen, x, y, rng.uniform(0.13, 0.18), rng, str(rng.choice(kinds)))
         x, y = (at + 0.02) * pen.aspect, height + (0.42 if height < 0.5 else -0.42)
-        if rng.random() < 0.6:
-            for bend in (0.7, 2.4, -0.5, -2.6):
-                pen.petal(x, y, bend, 0.1, 0.08, "accent")
+        if rng.random() < 0.5:
+            for bend, size in ((0.6, 0.13), (2.54, 0.13), (-0.7, 0.08), (-2.44, 0.08)):
+                pen.petal(x, y, bend, size, 0.7 * size, "accent")
+            pen.line([(x, y - 0.05), (x, y + 0.06)], 0.02)
         else:
             _bloom(pen, x, y, 0.07, rng, "prunus")
             _leaf(pen, x, y, angle, 0.15)

@@ -63,7 +63,9 @@ def turn(
     outside = outer_wall(shape, rng.uniform(*shape.height), float(rng.uniform(0.94, 1.07)))
     blend = np.clip(1 - outside[:, 1] / (0.3 * outside[-1, 1]), 0, 1) ** 2
     if shape.foot > 0:
-        outside[:, 0] *= 1 + (foot_width - 1) * blend
+        # A wall that already stands almost upright would only grow a skirt.
+        room = float(np.clip(2 * (1 - outside[0, 0]), 0, 1))
+        outside[:, 0] *= 1 + (foot_width - 1) * room * blend
     outside[:, 1] += tall
     joint = float(outside[0, 0])
     foot, base = _foot(joint, tall, shape.flare, thick)

@@ -149,7 +149,7 @@ def _normal_map(canvas: Canvas, relief: Array) -> NDArray[np.uint8]:
     along = np.gradient(relief, axis=0)
     step = np.maximum(np.abs(np.gradient(canvas.way, axis=0)), 1e-3)
     # Where a dish's middle draws the texture to a point, relief would only be noise.
-    flat = np.clip(canvas.radius / 0.12 - 0.2, 0, 1)
+    flat = np.clip(canvas.radius / 0.3 - 0.2, 0, 1)
     x, y = -across / span * flat, -along / step * flat
     seam = np.zeros((canvas.height, 1), np.float32)
     for strip in canvas.strips:

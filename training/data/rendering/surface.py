@@ -173,7 +173,8 @@ def normals_of(patch: Patch) -> tuple[Array, Array]:
     along = np.gradient(points, axis=0)
     normal = np.cross(around, along)
     length = np.linalg.norm(normal, axis=2, keepdims=True)
-    weak = length[..., 0] < 1e-9
+    # Rounding leaves a closed middle not quite a point: judge by a length far below any cell's.
+    weak = length[..., 0] < 1e-6
     normal = normal / np.maximum(length, 1e-12)
     if weak.any():
         mean = normal.sum(axis=1, keepdims=True)
@@ -183,5 +184,5 @@ def normals_of(patch: Patch) -> tuple[Array, Array]:
             vector = mean[source, 0] / (np.linalg.norm(mean[source, 0]) + 1e-12)
             normal[row, weak[row]] = vector
     size = np.linalg.norm(around, axis=2, keepdims=True)
-    tangent = np.where(size > 1e-9, around / np.maximum(size, 1e-12), [1.0, 0.0, 0.0])
+    tangent = np.where(size > 1e-6, around / np.maximum(size, 1e-12), [1.0, 0.0, 0.0])
     return normal.astype(np.float32), tangent.astype(np.float32)

@@ -13,7 +13,7 @@ from porcelain.files import work_folder
 from training.data.rendering import render
 from training.data.rendering.history import DYNASTIES, GLAZES, KILNS, TYPES, wares
 
-COUNT, SEED, SIZE = 34, 5, 48
+COUNT, SEED, SIZE = 20, 5, 48
 
 
 @pytest.fixture(scope="module")
