@@ -182,7 +182,7 @@ def export(
     Example:
     porcelain classifier export --bundle runs/classifier --out runs/classifier-new
     """
-    from training.classifier.pipeline import export_again
+    from training.classifier.bundling import export_again
 
     difference = export_again(bundle, out, overwrite=overwrite)
     done(

@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from porcelain.errors import UserError
+from training.classifier.model import MultiTaskClassifier, create_backbone, load_weights_file
+
+CLASSES = {"dynasty": 6, "glaze": 4, "type": 3}
+SMALL = "mobilenetv3_small_050"
+
+
+def test_one_backbone_answers_every_task() -> None:
+    model = MultiTaskClassifier(SMALL, CLASSES).eval()
+    logits = model(torch.zeros(2, 3, 64, 64))
+    assert {task: value.shape for task, value in logits.items()} == {
+        task: (2, n) for task, n in CLASSES.items()
+    }
+
+
+def test_unknown_model_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="mobilenetv3_large_100"):
+        create_backbone("mobilenet_v3_large_100")
+
+
+def test_weights_file_is_loaded_exactly(tmp_path: Path) -> None:
+    source, target = create_backbone(SMALL), create_backbone(SMALL)
+    # A published file carries a classifier, which is left out.
+    state = {**source.state_dict(), "classifier.weight": torch.zeros(10, 1024)}
+    save_file(state, tmp_path / "weights.safetensors")
+    load_weights_file(target, tmp_path / "weights.safetensors")
+    for name, value in target.state_dict().items():
+        assert torch.equal(value, source.state_dict()[name]), name
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(create_backbone("mobilenetv3_small_075").state_dict(), path)
+    with pytest.raises(UserError, match="does not fit the backbone"):
+        load_weights_file(create_backbone(SMALL), path)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not safetensors at all"])
+def test_missing_or_broken_weights_are_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "weights.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"no such file|not a readable safetensors"):
+        load_weights_file(create_backbone(SMALL), path)

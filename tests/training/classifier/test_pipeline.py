@@ -1,0 +1,193 @@
+"""The whole way on a small dataset: train, interrupt, go on, export, verify, load."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate.utils import set_seed
+from safetensors.torch import load_file, save_file
+
+from porcelain.bundle import Bundle, load_bundle
+from porcelain.dataset import Record, load_dataset, write_metadata
+from porcelain.errors import DatasetError, UserError
+from porcelain.predictor import Predictor
+from porcelain.preparation import load_and_prepare
+from training.classifier.bundling import export_again
+from training.classifier.export import ServingModel
+from training.classifier.model import MultiTaskClassifier, create_backbone
+from training.classifier.pipeline import Reporter, fit, train_classifier
+from training.classifier.settings import TrainSettings
+from training.classifier.trainer import EpochRecord
+
+
+class InterruptionError(Exception):
+    """Stands for a kill between two epochs."""
+
+
+@pytest.fixture(scope="module")
+def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    settings = TrainSettings(
+        backbone="mobilenetv3_small_050",
+        pretrained="none",
+        epochs=14,
+        batch_size=16,
+        input_size=64,
+        cached_size=72,
+        learning_rate=4e-3,
+    )
+    return train_classifier(photos, tmp_path_factory.mktemp("trained") / "bundle", settings)
+
+
+def weights(bundle: Bundle) -> dict[str, torch.Tensor]:
+    return load_file(bundle.path / "model.safetensors")
+
+
+def test_it_learns_what_can_be_seen(trained: Bundle, photos: Path) -> None:
+    predictor = Predictor(trained)
+    dataset = load_dataset(photos)
+    held_out = json.loads((trained.path / "split.json").read_text())["subsets"]
+    names = set(held_out["test"]) | set(held_out["validation"])
+    records = [r for r in dataset.records if r.file_name in names]
+    pictures = [load_and_prepare(dataset.path(r), 64) for r in records]
+    answers = predictor.predict(pictures)
+    right = [a["glaze"].label == r.labels["glaze"] for a, r in zip(answers, records, strict=True)]
+    assert np.mean(right) > 0.7  # chance is a third
+
+
+def test_the_bundle_says_what_it_is(trained: Bundle) -> None:
+    info = trained.classifier
+    assert info.labels["type"] == ["bowl", "vase"]
+    assert sum(info.label_counts["glaze"].values()) == 48
+    assert set(info.metrics) == set(info.labels)
+    assert all(0 <= t <= 1 for t in info.abstention_thresholds.values())
+    assert info.activation_grid == (2, 2)
+    onnx_difference = json.loads((trained.path / "training.json").read_text())["onnx_difference"]
+    assert 0 <= onnx_difference <= 1e-4
+
+
+def test_the_graph_answers_as_torch_does(trained: Bundle) -> None:
+    info = trained.classifier
+    model = MultiTaskClassifier(info.backbone, {t: len(c) for t, c in info.labels.items()})
+    model.load_state_dict(weights(trained))
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    with torch.no_grad():
+        serving = ServingModel(model.eval(), info.temperatures)
+        *expected, features, activation = serving(torch.from_numpy(pictures))
+    outputs = Predictor(trained).run(pictures, features=True, activation=True)
+    for task, value in zip(info.labels, expected, strict=True):
+        np.testing.assert_allclose(outputs.probabilities[task], value.numpy(), atol=1e-4)
+    assert outputs.features is not None
+    assert outputs.activation is not None
+    np.testing.assert_allclose(outputs.features, features.numpy(), atol=1e-3)
+    np.testing.assert_allclose(outputs.activation, activation.numpy(), atol=1e-3)
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(
+    photos: Path, tmp_path: Path, settings: TrainSettings
+) -> None:
+    whole = fit(photos, tmp_path / "whole", settings).trainer
+
+    def stop(record: EpochRecord) -> None:
+        if record.epoch == 2:
+            raise InterruptionError
+
+    with pytest.raises(InterruptionError):
+        fit(photos, tmp_path / "parts", settings, reporter=Reporter(epoch=stop))
+    epochs: list[int] = []
+    parts = fit(
+        photos,
+        tmp_path / "parts",
+        settings,
+        reporter=Reporter(epoch=lambda record: epochs.append(record.epoch)),
+    ).trainer
+    assert epochs == [3]
+    expected = whole.model.state_dict()
+    for name, value in parts.model.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+    histories = [
+        [(record.loss, record.f1_macro, record.score) for record in trainer.progress.history]
+        for trainer in (whole, parts)
+    ]
+    assert histories[0] == histories[1]
+
+
+def test_other_settings_begin_anew(photos: Path, tmp_path: Path, settings: TrainSettings) -> None:
+    fit(photos, tmp_path / "work", settings.model_copy(update={"epochs": 1}))
+    trainer = fit(photos, tmp_path / "work", settings.model_copy(update={"epochs": 2})).trainer
+    assert [record.epoch for record in trainer.progress.history] == [1, 2]
+    fresh = fit(photos, tmp_path / "fresh", settings.model_copy(update={"epochs": 2})).trainer
+    assert [r.loss for r in trainer.progress.history] == [r.loss for r in fresh.progress.history]
+
+
+def test_the_backbone_rests_while_it_is_frozen(
+    photos: Path, tmp_path: Path, settings: TrainSettings
+) -> None:
+    start = create_backbone(settings.backbone)
+    save_file(start.state_dict(), tmp_path / "start.safetensors")
+    frozen = settings.model_copy(
+        update={
+            "pretrained": str(tmp_path / "start.safetensors"),
+            "epochs": 2,
+            "frozen_epochs": 2,
+            "averaging": 0.0,
+        }
+    )
+    model = fit(photos, tmp_path / "work", frozen).trainer.model
+    for name, value in start.state_dict().items():
+        assert torch.equal(model.backbone.state_dict()[name], value), name
+    set_seed(frozen.seed)
+    classes = {task: head.out_features for task, head in zip(model.tasks, model.heads, strict=True)}
+    untrained = MultiTaskClassifier(settings.backbone, classes)
+    assert not torch.equal(model.heads[0].weight, untrained.heads[0].weight)
+
+
+def test_bad_pictures_are_left_out_and_named(
+    photos: Path, tmp_path: Path, settings: TrainSettings
+) -> None:
+    copy = tmp_path / "photos"
+    shutil.copytree(photos, copy)
+    (copy / "images/000.jpg").write_bytes(b"")
+    (copy / "images/001.jpg").write_bytes((copy / "images/001.jpg").read_bytes()[:300])
+    said: list[str] = []
+    short = settings.model_copy(update={"epochs": 1})
+    fitted = fit(copy, tmp_path / "work", short, reporter=Reporter(message=said.append))
+    assert len([line for line in said if line.startswith("Left out images/00")]) == 2
+    assert sum(len(part.labels) for part in fitted.pictures.values()) == 58
+
+
+def test_a_task_without_labels_is_left_out(
+    photos: Path, tmp_path: Path, settings: TrainSettings
+) -> None:
+    copy = tmp_path / "photos"
+    shutil.copytree(photos, copy)
+    records = [
+        Record(r.file_name, {**r.labels, "kiln": None}, r.object_id)
+        for r in load_dataset(copy).records
+    ]
+    write_metadata(copy, records)
+    short = settings.model_copy(update={"epochs": 1})
+    bundle = train_classifier(copy, tmp_path / "bundle", short)
+    assert list(bundle.classifier.labels) == ["dynasty", "glaze", "type"]
+    assert Predictor(bundle).tasks == ("dynasty", "glaze", "type")
+
+
+def test_what_cannot_work_is_refused(photos: Path, tmp_path: Path, settings: TrainSettings) -> None:
+    with pytest.raises(DatasetError, match="not a folder"):
+        train_classifier(tmp_path / "nowhere", tmp_path / "bundle", settings)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken/file").touch()
+    with pytest.raises(UserError, match="--overwrite"):
+        train_classifier(photos, tmp_path / "taken", settings)
+
+
+def test_exporting_again_keeps_the_answers(trained: Bundle, tmp_path: Path) -> None:
+    difference = export_again(trained.path, tmp_path / "again")
+    assert difference <= 1e-4
+    again = load_bundle(tmp_path / "again", "classifier")
+    pictures = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    first, second = (Predictor(b).run(pictures).probabilities for b in (trained, again))
+    for task, value in first.items():
+        np.testing.assert_allclose(second[task], value, atol=1e-5)
