@@ -32,7 +32,6 @@ EXTRA_OF_MODULE = {
     "jinja2": "training",
     "tensorboard": "training",
     "safetensors": "training",
-    "pyvista": "render",
     "vtk": "render",
     "bentoml": "classifier",
     "onnxruntime": "classifier",
