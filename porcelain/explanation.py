@@ -61,7 +61,7 @@ def heat_map_png(
     pixels: Pixels,
     activation: npt.NDArray[np.float32],
     shape: tuple[int, int],
-    rule: ResizeRule = "letterbox",
+    rule: ResizeRule = "letterbox-crop",
 ) -> bytes:
     """Lay the map over the picture; margins that the letterbox added are cut off.
 
@@ -72,7 +72,7 @@ def heat_map_png(
         rule: How the picture was brought to the square.
 
     Returns:
-        A PNG with the picture's proportions.
+        A PNG of the part that the model saw, in its own proportions.
     """
     size = len(pixels)
     heat = heat_map(activation, size)
@@ -80,9 +80,11 @@ def heat_map_png(
     opacity = LARGEST_OPACITY * heat[..., np.newaxis]
     blended = pixels * (1.0 - opacity) + colours * opacity
     picture = Image.fromarray((blended + 0.5).astype(np.uint8))
-    picture = picture.crop(content_box(shape, size, rule))
-    scale = SIDE / max(shape)
-    width, height = (max(1, round(side * scale)) for side in shape)
+    left, top, right, bottom = content_box(shape, size, rule)
+    seen = shape if rule == "squash" else (right - left, bottom - top)
+    picture = picture.crop((left, top, right, bottom))
+    scale = SIDE / max(seen)
+    width, height = (max(1, round(side * scale)) for side in seen)
     picture = picture.resize((width, height), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", compress_level=3)

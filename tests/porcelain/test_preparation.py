@@ -9,7 +9,7 @@ from tests import pictures
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (224, 224), (640, 480), (480, 640), (2000, 3), (3, 900)])
-@pytest.mark.parametrize("rule", ["letterbox", "squash"])
+@pytest.mark.parametrize("rule", ["letterbox-crop", "letterbox", "squash"])
 def test_any_shape_becomes_the_square(shape: tuple[int, int], rule: str) -> None:
     prepared = prepare(Image.new("RGB", shape, "red"), rule=rule)
     assert prepared.shape == (224, 224, 3)
@@ -20,7 +20,7 @@ def test_any_shape_becomes_the_square(shape: tuple[int, int], rule: str) -> None
 def test_letterbox_keeps_proportions_and_continues_the_border() -> None:
     image = Image.new("RGB", (400, 200), "blue")
     ImageDraw.Draw(image).ellipse((150, 50, 249, 149), fill="white")
-    prepared = prepare(image)
+    prepared = prepare(image, rule="letterbox")
     white = (prepared > 200).all(axis=-1)
     rows, columns = white.any(axis=1).sum(), white.any(axis=0).sum()
     assert abs(int(rows) - int(columns)) <= 1
@@ -28,17 +28,28 @@ def test_letterbox_keeps_proportions_and_continues_the_border() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "box"),
+    ("shape", "whole", "centre"),
     [
-        ((400, 200), (0, 56, 224, 168)),
-        ((200, 400), (56, 0, 168, 224)),
-        ((10, 10), (0, 0, 224, 224)),
-        ((5000, 1), (0, 111, 224, 112)),
+        ((400, 200), (0, 56, 224, 168), (0, 48, 224, 176)),
+        ((200, 400), (56, 0, 168, 224), (48, 0, 176, 224)),
+        ((10, 10), (0, 0, 224, 224), (0, 0, 224, 224)),
+        ((5000, 1), (0, 111, 224, 112), (0, 111, 224, 112)),
     ],
 )
-def test_content_box(shape: tuple[int, int], box: tuple[int, int, int, int]) -> None:
-    assert content_box(shape) == box
+def test_content_box(
+    shape: tuple[int, int], whole: tuple[int, int, int, int], centre: tuple[int, int, int, int]
+) -> None:
+    assert content_box(shape, rule="letterbox") == whole
+    assert content_box(shape, rule="letterbox-crop") == centre
     assert content_box(shape, rule="squash") == (0, 0, 224, 224)
+
+
+def test_the_crop_is_the_centre_of_a_larger_letterbox() -> None:
+    rng = np.random.default_rng(3)
+    texture = Image.fromarray(rng.integers(0, 255, (20, 30, 3), dtype=np.uint8))
+    image = texture.resize((512, 341), Image.Resampling.BICUBIC)
+    larger = prepare(image, 256, "letterbox")
+    assert (prepare(image, 224, "letterbox-crop") == larger[16:240, 16:240]).all()
 
 
 @pytest.mark.parametrize("shape", [(4000, 3000), (2048, 1365), (1024, 1024), (700, 500)])

@@ -72,7 +72,8 @@ class ServingModel(nn.Module):
 
         Class-activation mapping (Zhou et al., arXiv 1512.04150), extended to heads that are not
         linear in the pooled map: every cell's vector is put through pooling and head as if the
-        whole picture looked like it, and the log-probability of the predicted class is its value.
+        whole picture looked like it. Its value is the log-probability of the predicted class,
+        less the mean over the cells: positive speaks for the class, negative against it.
         """
         cells, height, width = _cells(feature_map)
         batch = feature_map.shape[0]
@@ -82,7 +83,9 @@ class ServingModel(nn.Module):
         for task, probability in zip(self.model.tasks, probabilities, strict=True):
             values = torch.log_softmax(logits[task], dim=1).view(batch, height * width, -1)
             best = probability.argmax(dim=1).view(batch, 1, 1).expand(-1, height * width, 1)
-            maps.append(values.gather(2, best).view(batch, 1, height, width))
+            evidence = values.gather(2, best)
+            evidence = evidence - evidence.mean(dim=1, keepdim=True)
+            maps.append(evidence.view(batch, 1, height, width))
         return torch.cat(maps, dim=1)
 
 

@@ -181,11 +181,13 @@ def _load_part(
         DatasetError: No picture of the training part can be read.
     """
     records = subset(dataset, names).records
-    size = settings.cached_size if part == "train" else settings.input_size
+    kept = part == "train"
+    size = settings.cached_size if kept else settings.input_size
+    rule = settings.cached_rule() if kept else settings.resize
     pictures = prepare_pictures(
         [dataset.path(record) for record in records],
         size,
-        settings.resize,
+        rule,
         work / f"{part}.pixels",
         reporter.preparing,
     )

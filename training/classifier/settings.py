@@ -26,7 +26,7 @@ class AugmentationSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    zoom: tuple[float, float] = (0.75, 1.1)
+    zoom: tuple[float, float] = (0.7, 1.05)
     rotation: float = 10.0
     stretch: float = 0.08
     colour: float = 0.15
@@ -82,7 +82,7 @@ class TrainSettings(BaseModel):
     patience: Annotated[int, Field(ge=1)] = 15
     input_size: Annotated[int, Field(ge=32)] = DEFAULT_SIZE
     cached_size: Annotated[int, Field(ge=32)] = 256
-    resize: ResizeRule = "letterbox"
+    resize: ResizeRule = "letterbox-crop"
     selective_accuracy: Annotated[float, Field(gt=0, lt=1)] = 0.95
     seed: int = 0
     augmentation: AugmentationSettings = AugmentationSettings()
@@ -90,6 +90,10 @@ class TrainSettings(BaseModel):
     def for_scratch(self) -> TrainSettings:
         """The same settings for a backbone that has learned nothing yet."""
         return self.model_copy(update={"frozen_epochs": 0, "backbone_rate": 1.0})
+
+    def cached_rule(self) -> ResizeRule:
+        """How pictures are kept for augmentation, which takes its own part of the whole."""
+        return "letterbox" if self.resize == "letterbox-crop" else self.resize
 
     def pretrained_file(self) -> Path | None:
         """The weights file, or None for `auto` and `none`."""
