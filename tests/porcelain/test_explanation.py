@@ -18,10 +18,16 @@ def hot_cell(row: int, column: int) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", [(400, 200), (200, 400), (300, 300)])
 def test_the_png_has_the_pictures_proportions(shape: tuple[int, int]) -> None:
-    pixels = prepare(Image.new("RGB", shape, "grey"))
-    picture = Image.open(io.BytesIO(heat_map_png(pixels, hot_cell(3, 3), shape)))
+    pixels = prepare(Image.new("RGB", shape, "grey"), rule="letterbox")
+    picture = Image.open(io.BytesIO(heat_map_png(pixels, hot_cell(3, 3), shape, "letterbox")))
     assert picture.format == "PNG"
     assert picture.width / picture.height == pytest.approx(shape[0] / shape[1], rel=0.02)
+
+
+def test_a_cropped_picture_is_shown_as_the_model_saw_it() -> None:
+    pixels = prepare(Image.new("RGB", (400, 200), "grey"))
+    picture = Image.open(io.BytesIO(heat_map_png(pixels, hot_cell(3, 3), (400, 200))))
+    assert picture.width / picture.height == pytest.approx(224 / 128, rel=0.02)
 
 
 def test_heat_shows_where_the_activation_is() -> None:
