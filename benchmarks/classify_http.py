@@ -1,0 +1,223 @@
+"""Measures the classifier service beside its references, in turns, on this machine.
+
+    python -m benchmarks.classify_http [--bundle DIR] [--pictures DIR] [--rounds N]
+
+1. ours: `porcelain serve classifier`, two workers;
+2. FastAPI: the same ONNX file behind FastAPI and uvicorn (benchmarks/references/fastapi_app.py);
+3. in process: our decoding and inference in two threads, or two processes if faster, no HTTP.
+
+Each round measures all three, so that other work on the machine meets all alike; the ratios are
+medians over rounds. Then one 12-megapixel request against plain Pillow, start-up and memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.corpus import make_corpus, twelve_megapixels
+from benchmarks.load import BOUNDARY, Load, LoadGenerator, form_body
+from benchmarks.references.in_process import with_processes, with_threads
+from benchmarks.servers import Running, free_port, maps, serving
+
+CONNECTIONS = 8
+WORKERS = 2
+
+
+@dataclass
+class Rounds:
+    """What the rounds measured."""
+
+    ours: list[Load] = field(default_factory=list)
+    fastapi: list[Load] = field(default_factory=list)
+    in_process: list[float] = field(default_factory=list)
+
+
+def ours_command(bundle: Path, port: int) -> list[str]:
+    """Our service as a user starts it."""
+    command = [sys.executable, "-m", "porcelain.cli.main", "serve", "classifier"]
+    return [*command, "--bundle", str(bundle), "--port", str(port), "--workers", str(WORKERS)]
+
+
+def fastapi_command(port: int) -> list[str]:
+    """The reference as its author would start it."""
+    command = [sys.executable, "-m", "uvicorn", "benchmarks.references.fastapi_app:app"]
+    command += ["--workers", str(WORKERS), "--port", str(port), "--loop", "uvloop"]
+    return [*command, "--http", "httptools", "--no-access-log"]
+
+
+def measure_throughput(
+    bundle: Path,
+    pictures: list[bytes],
+    ours: Running,
+    fastapi: Running,
+    options: argparse.Namespace,
+) -> Rounds:
+    """Alternate between the three."""
+    rounds = Rounds()
+    limit = fastest_in_process(bundle, pictures)
+    with tempfile.TemporaryDirectory() as folder:
+        load = LoadGenerator(pictures, Path(folder))
+        for server in (ours, fastapi):
+            load.run(server.url + "/v1/classify", 2, CONNECTIONS)
+        for number in range(options.rounds):
+            rounds.ours.append(load.run(ours.url + "/v1/classify", options.seconds, CONNECTIONS))
+            rounds.fastapi.append(
+                load.run(fastapi.url + "/v1/classify", options.seconds, CONNECTIONS)
+            )
+            rounds.in_process.append(limit(options.seconds))
+            print(
+                f"round {number + 1}: ours {rounds.ours[-1].throughput:.1f}/s, "
+                f"FastAPI {rounds.fastapi[-1].throughput:.1f}/s, "
+                f"in process {rounds.in_process[-1]:.1f}/s",
+                file=sys.stderr,
+            )
+    return rounds
+
+
+def fastest_in_process(bundle: Path, pictures: list[bytes]) -> Callable[[float], float]:
+    """Two threads or two processes, whichever answers more."""
+
+    def threads(seconds: float) -> float:
+        return with_threads(bundle, pictures, seconds, WORKERS)
+
+    def processes(seconds: float) -> float:
+        return with_processes(bundle, pictures, seconds, WORKERS)
+
+    return max(threads, processes, key=lambda way: way(2.0))
+
+
+def send(url: str, picture: bytes) -> bytes:
+    """One request on a connection of its own."""
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    request = urllib.request.Request(url, form_body(picture), headers)
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return bytes(response.read())
+
+
+def measure_twelve_megapixels(
+    bundle: Path, ours: Running, pictures: list[bytes]
+) -> tuple[float, float, int]:
+    """Seconds per request of ours, seconds of plain Pillow in process, and equal top-1 labels."""
+    import json
+
+    os.environ["BUNDLE"] = str(bundle)
+    from benchmarks.references import fastapi_app
+
+    equal = 0
+    served: list[float] = []
+    plain: list[float] = []
+    for picture in [pictures[0], *pictures]:  # the first warms both up
+        begun = time.perf_counter()
+        answer = json.loads(send(ours.url + "/v1/classify", picture))["predictions"]
+        middle = time.perf_counter()
+        expected = fastapi_app.predict(fastapi_app.load(picture), 3)
+        plain.append(time.perf_counter() - middle)
+        served.append(middle - begun)
+        equal += all(answer[task]["label"] == expected[task][0]["label"] for task in expected)
+    first = all(answer)  # every task was answered
+    return statistics.median(served[1:]), statistics.median(plain[1:]), equal - int(first)
+
+
+def random_bundle(folder: Path, backbone: str) -> Path:
+    """A bundle with random weights: as fast as a trained one."""
+    from benchmarks.references.random_bundle import write_random_bundle
+
+    return write_random_bundle(folder, backbone)
+
+
+def report(rounds: Rounds, description: str) -> None:
+    """Print throughput, latencies and ratios."""
+    console = Console(width=110)
+    table = Table(title=f"Classify over HTTP, {CONNECTIONS} connections, {WORKERS} workers")
+    for column in ("", "pictures/s", "p50 ms", "p99 ms"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, loads in (("ours", rounds.ours), ("FastAPI", rounds.fastapi)):
+        columns = [[getattr(load, key) for load in loads] for key in ("throughput", "p50", "p99")]
+        table.add_row(name, *(f"{statistics.median(column):.1f}" for column in columns))
+    table.add_row("in process, no HTTP", f"{statistics.median(rounds.in_process):.1f}", "", "")
+    console.print(table)
+    console.print(description)
+    pairs = list(zip(rounds.ours, rounds.fastapi, rounds.in_process, strict=True))
+    ratios = {
+        "throughput, ours / FastAPI": (
+            [a.throughput / b.throughput for a, b, _ in pairs],
+            ">= 1.3",
+        ),
+        "p99, ours / FastAPI": ([a.p99 / b.p99 for a, b, _ in pairs], "<= 1"),
+        "throughput, ours / in process": ([a.throughput / c for a, _, c in pairs], ">= 0.85"),
+    }
+    for name, (values, target) in ratios.items():
+        console.print(
+            f"{name}: {statistics.median(values):.2f} "
+            f"({min(values):.2f} to {max(values):.2f}; wanted {target})"
+        )
+
+
+def run(options: argparse.Namespace, folder: Path) -> None:
+    """Measure everything and print it."""
+    bundle = options.bundle or random_bundle(folder / "bundle", options.backbone)
+    corpus = make_corpus(options.pictures, options.count)
+    with ExitStack() as stack:
+        port = free_port()
+        ours = stack.enter_context(
+            serving(ours_command(bundle, port), port, "/readyz", folder / "ours.log")
+        )
+        port = free_port()
+        environment = {**os.environ, "BUNDLE": str(bundle)}
+        fastapi = stack.enter_context(
+            serving(fastapi_command(port), port, "/readyz", folder / "fastapi.log", environment)
+        )
+        idle = ours.worker_memory()
+        if not options.only_large:
+            report(
+                measure_throughput(bundle, corpus.pictures, ours, fastapi, options),
+                corpus.description,
+            )
+        large = twelve_megapixels(options.pictures, options.large)
+        served, plain, equal = measure_twelve_megapixels(bundle, ours, large)
+        print(
+            f"12 megapixels, one request: ours {served * 1000:.0f} ms, plain Pillow in process "
+            f"{plain * 1000:.0f} ms: {plain / served:.2f} times faster (wanted >= 3), "
+            f"same top-1 labels {equal} of {len(large)}"
+        )
+        busy = ours.worker_memory()
+        torch = any(maps(process, "libtorch") for process in ours.processes())
+        print(
+            f"ready in {ours.seconds:.1f} s (wanted <= 5; FastAPI {fastapi.seconds:.1f}); "
+            f"memory per worker {max(idle) / 1e6:.0f} MB idle, {max(busy) / 1e6:.0f} MB after "
+            f"the load (wanted <= 350); torch loaded: {'yes' if torch else 'no'}"
+        )
+
+
+def main() -> None:
+    """Parse options and run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--bundle", type=Path, help="classifier bundle; default: random weights")
+    parser.add_argument("--backbone", default="mobilenetv3_large_100", help="for random weights")
+    parser.add_argument("--pictures", type=Path, help="folder of JPEGs; default: textures")
+    parser.add_argument("--count", type=int, default=80, help="pictures in the mix")
+    parser.add_argument("--large", type=int, default=20, help="12-megapixel pictures")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=8.0, help="per measurement")
+    parser.add_argument("--only-large", action="store_true", help="skip the throughput rounds")
+    with tempfile.TemporaryDirectory(prefix="porcelain-bench-") as folder:
+        run(parser.parse_args(), Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""A classifier bundle with random weights, exported as a trained one is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from porcelain.bundle import CLASSIFIER_MODEL_FILE, ClassifierInfo, write_manifest
+
+CLASSES = {"dynasty": 8, "glaze": 12, "kiln": 10, "type": 14}
+SIZE = 224
+GRID = 7
+
+
+def write_random_bundle(folder: Path, backbone: str) -> Path:
+    """Write a bundle to `folder`: as fast as a trained one, and as good as a coin."""
+    import torch
+
+    from training.classifier.export import export_onnx
+    from training.classifier.model import MultiTaskClassifier
+
+    torch.manual_seed(0)
+    folder.mkdir(parents=True)
+    ones = dict.fromkeys(CLASSES, 1.0)
+    model = MultiTaskClassifier(backbone, CLASSES)
+    export_onnx(model, ones, SIZE, folder / CLASSIFIER_MODEL_FILE)
+    labels = {task: [f"{task}_{i}" for i in range(count)] for task, count in CLASSES.items()}
+    info = ClassifierInfo(
+        labels=labels,
+        label_counts={task: dict.fromkeys(names, 1) for task, names in labels.items()},
+        input_size=SIZE,
+        resize="letterbox",
+        backbone=backbone,
+        temperatures=ones,
+        abstention_thresholds=dict.fromkeys(CLASSES, 0.5),
+        selective_accuracy=0.95,
+        activation_grid=(GRID, GRID),
+    )
+    write_manifest(
+        folder, kind="classifier", name="random", dataset_digest="0" * 64, classifier=info
+    )
+    return folder

@@ -1,0 +1,156 @@
+"""The small parts that the services share, each on its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from porcelain.bundle import load_bundle
+from porcelain.errors import UserError
+from porcelain.predictor import Predictor
+from services.admission import Admission
+from services.auth import BearerKeys
+from services.classifier.packing import pack, unpack, width
+from services.classifier.settings import ClassifierSettings
+from services.logs import JsonFormatter
+from services.problems import Problem
+from services.readiness import Readiness
+from services.settings import available_cores, load_settings
+
+
+def test_admission_counts_requests_and_bytes_and_gives_them_back() -> None:
+    admission = Admission(max_requests=2, max_bytes=100)
+    with admission.admit() as first, admission.admit():
+        first.charge(60)
+        with pytest.raises(Problem) as refused, admission.admit():
+            pass
+        assert refused.value.http_status == 429
+        assert refused.value.headers["Retry-After"] == "1"
+        with pytest.raises(Problem):
+            first.charge(41)
+        first.charge(40)
+    assert (admission.requests, admission.bytes) == (0, 0)
+
+    def fail() -> None:
+        with admission.admit() as failing:
+            failing.charge(10)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert (admission.requests, admission.bytes) == (0, 0)
+
+
+def test_ready_means_all_workers_and_stays_when_another_leaves(tmp_path: Path) -> None:
+    ours = Readiness(tmp_path, workers=2)
+    assert not ours.ready()
+    ours.mark()
+    assert ours.warm
+    assert not ours.ready()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        (tmp_path / f"ready-{other.pid}").touch()
+        assert ours.ready()
+        other.terminate()
+    assert ours.ready()
+    late = Readiness(tmp_path, workers=2)
+    late.mark()
+    assert not late.ready()
+    ours.unmark()
+    assert not ours.ready()
+    assert not ours.anyone()
+
+
+def test_keys(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("# ours\n\nfirst-key-of-the-museum\nsecond-key-of-the-dig\n")
+    keys = BearerKeys(file)
+    keys.check("Bearer first-key-of-the-museum")
+    keys.check("bearer second-key-of-the-dig")
+    for wrong in ("", "Bearer", "Bearer ", "Bearer # ours", "Basic first-key-of-the-museum"):
+        with pytest.raises(Problem) as refused:
+            keys.check(wrong)
+        assert refused.value.http_status == 401
+    BearerKeys(None).check("")
+    file.write_text("# none\n")
+    with pytest.raises(UserError, match="one key"):
+        BearerKeys(file)
+    with pytest.raises(UserError, match="cannot be read"):
+        BearerKeys(tmp_path / "missing")
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORCELAIN_BUNDLE", "runs/classifier")
+    monkeypatch.setenv("PORCELAIN_MAX_PIXELS", "1000")
+    settings = load_settings(ClassifierSettings)
+    assert settings.bundle == Path("runs/classifier")
+    assert settings.limits.max_pixels == 1000
+    assert settings.worker_count == available_cores()
+    assert not settings.inner_service
+    monkeypatch.setenv("PORCELAIN_DEVICE", "cuda")
+    assert load_settings(ClassifierSettings).inner_service
+    monkeypatch.setenv("PORCELAIN_INFERENCE", "worker")
+    assert not load_settings(ClassifierSettings).inner_service
+    monkeypatch.setenv("PORCELAIN_MAX_TOP_K", "0")
+    with pytest.raises(UserError, match="PORCELAIN_MAX_TOP_K=0"):
+        load_settings(ClassifierSettings)
+    monkeypatch.delenv("PORCELAIN_BUNDLE")
+    monkeypatch.delenv("PORCELAIN_MAX_TOP_K")
+    with pytest.raises(UserError, match="PORCELAIN_BUNDLE must be set"):
+        load_settings(ClassifierSettings)
+
+
+def test_every_setting_is_documented() -> None:
+    described = (ClassifierSettings.__doc__ or "") + (ClassifierSettings.__base__.__doc__ or "")
+    for name in ClassifierSettings.model_fields:
+        assert f"{name}:" in described
+
+
+def test_outputs_survive_packing(bundle: Path) -> None:
+    predictor = Predictor(load_bundle(bundle, "classifier"))
+    images = np.random.default_rng(0).integers(0, 255, (3, 224, 224, 3), dtype=np.uint8)
+    outputs = predictor.run(images, activation=True)
+    packed = pack(predictor.info, outputs)
+    assert packed.shape == (3, width(predictor.info))
+    back = unpack(predictor.info, packed)
+    assert back.activation is not None
+    assert outputs.activation is not None
+    assert (back.activation == outputs.activation).all()
+    for task in predictor.tasks:
+        assert (back.probabilities[task] == outputs.probabilities[task]).all()
+    with pytest.raises(ValueError, match="expected rows"):
+        unpack(predictor.info, packed[:, 1:])
+    with pytest.raises(ValueError, match="no activation"):
+        pack(predictor.info, predictor.run(images))
+
+
+def test_a_log_line_is_one_json_object() -> None:
+    record = logging.LogRecord("porcelain", 20, "file", 1, 'said "%s"\n', ("vase",), None)
+    record.fields = {"request_id": "a1", "status": 200}
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    entry = json.loads(line)
+    assert entry["message"] == 'said "vase"\n'
+    assert (entry["level"], entry["request_id"], entry["status"]) == ("info", "a1", 200)
+
+
+def test_the_service_imports_no_torch(bundle: Path) -> None:
+    program = (
+        "import sys, services.classifier.service; "
+        "print(sorted({'torch', 'timm', 'sklearn', 'matplotlib'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, "PORCELAIN_BUNDLE": str(bundle)},
+    )
+    assert result.stdout.strip() == "[]"
