@@ -47,7 +47,9 @@ class TrainSettings(BaseModel):
         backbone_rate: The backbone's rate as a share of it; 1 without pretrained weights.
         weight_decay: Of matrices and kernels; biases and norms have none.
         warmup_epochs: Linear rise of the rate before its cosine fall.
-        loss: How imbalance is met.
+        loss: How imbalance is met while training.
+        prior_correction: How far predictions are moved towards rare classes after training, as a
+            share of log class frequency (tau of post-hoc logit adjustment, arXiv 2007.07314).
         label_smoothing: Share of the target spread over all classes.
         dropout: On the shared features.
         mixup: Beta parameter of mixup; 0 turns it off.
@@ -74,6 +76,7 @@ class TrainSettings(BaseModel):
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.5
     loss: LossName = "cross-entropy"
+    prior_correction: Annotated[float, Field(ge=0, le=2)] = 0.5
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     mixup: Annotated[float, Field(ge=0)] = 0.0

@@ -121,6 +121,11 @@ class ClassifierTrainer:
             task: torch.bincount(column[column >= 0], minlength=head.out_features)
             for task, column, head in zip(model.tasks, train.labels.T, model.heads, strict=True)
         }
+        self.log_priors = {
+            # Half a picture more: a class whose pictures were all unreadable stays finite.
+            task: torch.log((count + 0.5) / (count + 0.5).sum()).to(self.device)
+            for task, count in counts.items()
+        }
         self.loss = MultiTaskLoss(counts, settings.loss, settings.label_smoothing).to(self.device)
         self.optimizer = build_optimizer(model, settings)
         self.average = WeightAverage(self.model, settings.averaging)
@@ -153,6 +158,15 @@ class ClassifierTrainer:
             if writer is not None:
                 writer.close()
         self.model.load_state_dict(self.best)
+        self._correct_priors()
+
+    def _correct_priors(self) -> None:
+        """Take a share of log class frequency off the heads' biases (see `prior_correction`).
+
+        Trained on few pictures of a class, a head learns above all that it is rare.
+        """
+        for task, head in zip(self.model.tasks, self.model.heads, strict=True):
+            head.bias.data -= self.settings.prior_correction * self.log_priors[task]
 
     def _run_epoch(self, epoch: int) -> EpochRecord:
         started = time.perf_counter()
@@ -260,8 +274,10 @@ class ClassifierTrainer:
 
     @contextmanager
     def _averaged_weights(self) -> Iterator[None]:
+        """The model as it would be exported now."""
         own = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.model.load_state_dict(self.average.state)
+        self._correct_priors()
         try:
             yield
         finally:

@@ -144,6 +144,28 @@ def test_the_backbone_rests_while_it_is_frozen(
     assert not torch.equal(model.heads[0].weight, untrained.heads[0].weight)
 
 
+def test_prior_correction_moves_only_the_heads_biases(
+    photos: Path, tmp_path: Path, settings: TrainSettings
+) -> None:
+    plain, corrected = (
+        fit(
+            photos,
+            tmp_path / f"work-{share}",
+            settings.model_copy(update={"epochs": 1, "prior_correction": share}),
+        ).trainer
+        for share in (0.0, 1.0)
+    )
+    for name, value in plain.model.state_dict().items():
+        if not name.startswith("heads.") or not name.endswith(".bias"):
+            assert torch.equal(value, corrected.model.state_dict()[name]), name
+    for task, before, after in zip(
+        plain.model.tasks, plain.model.heads, corrected.model.heads, strict=True
+    ):
+        shift = before.bias - after.bias
+        assert torch.allclose(shift, plain.log_priors[task], atol=1e-5)
+        assert shift.max() <= 0
+
+
 def test_bad_pictures_are_left_out_and_named(
     photos: Path, tmp_path: Path, settings: TrainSettings
 ) -> None:
