@@ -23,6 +23,10 @@ MANIFEST_FILE = "bundle.json"
 ALLOWED_SUFFIXES = frozenset({".onnx", ".safetensors", ".json", ".yaml", ".png"})
 
 CLASSIFIER_MODEL_FILE = "model.onnx"
+HELD_OUT_MODEL_FILE = "held-out/model.onnx"
+"""The graph that has not learned from the test pictures, where `model.onnx` has: the one that the
+bundle's metrics, temperatures and thresholds were measured on."""
+
 SPLIT_FILE = "split.json"
 
 
@@ -61,7 +65,8 @@ class ClassifierInfo(BaseModel):
         abstention_thresholds: Per task, the probability under which the service abstains.
         selective_accuracy: The accuracy that answers above the threshold are meant to have.
         activation_grid: Height and width of the class-activation output.
-        metrics: Results on the test split; empty where there was none.
+        metrics: Results on the test part, of the graph that did not learn from it
+            (`Bundle.measured_graph`); empty where there was none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -116,6 +121,12 @@ class Bundle(BaseModel):
         if self.manifest.classifier is None:
             raise BundleError(f"{self.path} is a {self.manifest.kind} bundle, not a classifier.")
         return self.manifest.classifier
+
+    @property
+    def measured_graph(self) -> str:
+        """The graph that learned from the training part alone: the one to judge on the rest."""
+        held_out = HELD_OUT_MODEL_FILE in self.manifest.files
+        return HELD_OUT_MODEL_FILE if held_out else CLASSIFIER_MODEL_FILE
 
 
 def write_manifest(

@@ -66,13 +66,21 @@ class Predictor:
         tasks: The tasks it answers, in output order.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int = 1,
+        device: str = "cpu",
+        graph: str = CLASSIFIER_MODEL_FILE,
+    ) -> None:
         """Load the graph.
 
         Args:
             bundle: A verified classifier bundle.
             threads: Threads of ONNX Runtime for one call.
             device: `cpu`, or `cuda` with onnxruntime-gpu installed.
+            graph: The graph's file in the bundle.
 
         Raises:
             BundleError: The graph cannot be loaded or lacks an output.
@@ -97,10 +105,10 @@ class Predictor:
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(
-                bundle.path / CLASSIFIER_MODEL_FILE, options, providers=[provider]
+                bundle.path / graph, options, providers=[provider]
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base class
-            raise BundleError(f"{bundle.path / CLASSIFIER_MODEL_FILE}: {error}") from error
+            raise BundleError(f"{bundle.path / graph}: {error}") from error
         outputs = {output.name for output in self._session.get_outputs()}
         missing = {*self.tasks, FEATURES, ACTIVATION} - outputs
         if missing:

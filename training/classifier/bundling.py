@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from porcelain.bundle import (
     CLASSIFIER_MODEL_FILE,
+    HELD_OUT_MODEL_FILE,
     SPLIT_FILE,
     ClassifierInfo,
     TaskMetrics,
@@ -51,6 +53,7 @@ class Fitted:
         classes: Labels per task in index order.
         trainer: Carries the model with its final weights.
         pictures: Prepared pictures per part.
+        initial: The weights that training began with.
     """
 
     dataset: Dataset
@@ -58,23 +61,41 @@ class Fitted:
     classes: dict[str, list[str]]
     trainer: ClassifierTrainer
     pictures: dict[str, LabelledPictures]
+    initial: dict[str, Tensor]
 
 
-def write_classifier(folder: Path, fitted: Fitted, name: str) -> None:
+def write_classifier(
+    folder: Path, fitted: Fitted, name: str, final: ClassifierTrainer | None = None
+) -> None:
     """Calibrate, export, verify and measure a trained model, and write its bundle's files.
 
+    Args:
+        folder: Where to write.
+        fitted: The model that did not learn from validation and test pictures.
+        name: The model's name.
+        final: A model of the same recipe that learned from every picture. It is the one served,
+            with the calibration and metrics of the first, which is kept beside it.
+
     Raises:
-        PorcelainError: The graph does not answer as torch does.
+        PorcelainError: A graph does not answer as torch does.
     """
     dataset, parts, classes = fitted.dataset, fitted.split, fitted.classes
     trainer, pictures = fitted.trainer, fitted.pictures
     settings = trainer.settings
     validation = pictures["validation"]
     temperatures, thresholds = _calibrate(trainer, validation, settings.selective_accuracy)
-    graph = folder / CLASSIFIER_MODEL_FILE
-    export_onnx(trainer.model, temperatures, settings.input_size, graph)
-    difference = verify_onnx(graph, trainer.model, temperatures, _samples(pictures, settings))
-    weights = {k: v.contiguous() for k, v in trainer.model.state_dict().items()}
+    graphs = {CLASSIFIER_MODEL_FILE: final or trainer}
+    if final is not None:
+        graphs[HELD_OUT_MODEL_FILE] = trainer
+    differences = {}
+    for file, source in graphs.items():
+        (folder / file).parent.mkdir(exist_ok=True)
+        export_onnx(source.model, temperatures, settings.input_size, folder / file)
+        differences[file] = verify_onnx(
+            folder / file, source.model, temperatures, _samples(pictures, settings)
+        )
+    served = (final or trainer).model
+    weights = {k: v.contiguous() for k, v in served.state_dict().items()}
     write_bytes(folder / WEIGHTS_FILE, save(weights))
     write_split(folder / SPLIT_FILE, parts)
     write_json(folder / DIGESTS_FILE, _digests(dataset, parts))
@@ -84,7 +105,8 @@ def write_classifier(folder: Path, fitted: Fitted, name: str) -> None:
             "settings": settings.model_dump(mode="json"),
             "history": [vars(record) for record in trainer.progress.history],
             "best_epoch": trainer.progress.best_epoch,
-            "onnx_difference": difference,
+            "refit_epochs": len(final.progress.history) if final is not None else 0,
+            "onnx_difference": differences,
         },
     )
     if (dataset.root / TAXONOMY_FILE).is_file():
@@ -174,7 +196,7 @@ def _digests(dataset: Dataset, parts: Split) -> dict[str, list[str]]:
 
 
 def export_again(source: Path, out: Path, *, overwrite: bool = False) -> float:
-    """Make a bundle's graph anew from its trained weights.
+    """Make a bundle's served graph anew from its trained weights.
 
     Args:
         source: A classifier bundle with `model.safetensors`.

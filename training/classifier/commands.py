@@ -61,6 +61,12 @@ def train(
         Path | None,
         typer.Option(help="split.json; by default the dataset's own, or made from the seed."),
     ] = None,
+    refit: Annotated[
+        bool,
+        typer.Option(
+            help="Once measured, train again on every picture; --no-refit serves the measured one."
+        ),
+    ] = True,
     seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
     name: Annotated[str, typer.Option(help="The model's name.")] = "porcelain-classifier",
     logs: Annotated[Path | None, typer.Option(help="Folder for TensorBoard.")] = None,
@@ -70,7 +76,9 @@ def train(
 
     Fine-tunes a backbone with one head per task (dynasty, glaze, kiln, type), calibrates it,
     chooses abstention thresholds, measures it on the test part, exports it to ONNX and checks the
-    file against torch. Interrupted, the same command goes on from the last epoch.
+    file against torch. Once measured, it trains again on every picture for the model that is
+    served, because rare kinds have none to spare. Interrupted, the same command goes on from the
+    last epoch.
     """
     settings = _settings(
         backbone=backbone,
@@ -81,6 +89,7 @@ def train(
         loss=loss,
         input_size=input_size,
         selective_accuracy=selective_accuracy,
+        refit=refit,
         seed=seed,
     )
     from training.classifier.pipeline import Reporter, train_classifier

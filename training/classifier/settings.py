@@ -60,6 +60,8 @@ class TrainSettings(BaseModel):
         cached_size: Side at which decoded pictures are kept for augmentation.
         resize: How a picture fills the square input.
         selective_accuracy: Accuracy that answers above the abstention threshold should have.
+        refit: Whether the model that is served learns from every picture, once the one that did
+            not has been measured and calibrated.
         seed: Of weights, order, augmentation and, where there is none, the split.
         augmentation: See `AugmentationSettings`.
     """
@@ -87,6 +89,7 @@ class TrainSettings(BaseModel):
     cached_size: Annotated[int, Field(ge=32)] = 256
     resize: ResizeRule = "letterbox-crop"
     selective_accuracy: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    refit: bool = True
     seed: int = 0
     augmentation: AugmentationSettings = AugmentationSettings()
 

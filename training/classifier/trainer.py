@@ -134,17 +134,24 @@ class ClassifierTrainer:
         self._resume()
         self.replica, self.optimizer = accelerator.prepare(self.model, self.optimizer)
 
-    def train(self, on_epoch: EpochCallback | None = None, logs: Path | None = None) -> None:
+    def train(
+        self,
+        on_epoch: EpochCallback | None = None,
+        logs: Path | None = None,
+        epochs: int | None = None,
+    ) -> None:
         """Train to the last epoch or until validation stops improving.
 
         Args:
             on_epoch: Called after every epoch, on the main process.
             logs: Folder for TensorBoard.
+            epochs: Stop after this many; the schedule stays that of all epochs.
         """
+        last = min(epochs or self.settings.epochs, self.settings.epochs)
         main = self.accelerator.is_main_process
         writer = SummaryWriter(str(logs)) if logs is not None and main else None
         try:
-            for epoch in range(len(self.progress.history), self.settings.epochs):
+            for epoch in range(len(self.progress.history), last):
                 if self._is_over():
                     break
                 record = self._run_epoch(epoch)
