@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+from rich.table import Table
 
 from porcelain.bundle import Interval, TaskMetrics
 
@@ -113,6 +116,101 @@ class TaskEvaluation(Result):
     nameable_only: NameableOnly | None
 
 
+class BundleName(Result):
+    """Which model was evaluated.
+
+    Attributes:
+        name: The bundle's name.
+        version: Its version.
+        digest: One name for exactly its files.
+        graph: `served`, the model that answers requests, or `held-out`, its twin that learned
+            from the training part alone, where the pictures are the bundle's own.
+    """
+
+    name: str
+    version: str
+    digest: str
+    graph: Literal["served", "held-out"]
+
+
+class Unreadable(Result):
+    """A picture that could not be read, and why."""
+
+    file_name: str
+    reason: str
+
+
+class DataSummary(Result):
+    """What it was evaluated on.
+
+    Attributes:
+        path: The dataset folder.
+        digest: `Dataset.digest()` of the whole folder.
+        subset: Which pictures of it were taken; `auto` are those the bundle did not learn from.
+        pictures: How many were evaluated.
+        objects: How many objects they show.
+        left_out: How many the subset left out.
+        left_out_reasons: The same by reason.
+        unreadable: Pictures that could not be read; they are in neither number.
+    """
+
+    path: str
+    digest: str
+    subset: str
+    pictures: int
+    objects: int
+    left_out: int
+    left_out_reasons: dict[str, int]
+    unreadable: list[Unreadable]
+
+
+class MeanScores(Result):
+    """Means over the tasks that have labels."""
+
+    f1_macro: float | None
+    f1_macro_interval: Bounds | None
+
+
+class Evaluation(Result):
+    """The whole result: the content of `evaluation.json`."""
+
+    bundle: BundleName
+    data: DataSummary
+    resamples: int
+    seed: int
+    tasks: dict[str, TaskEvaluation]
+    mean: MeanScores
+    warnings: list[str]
+
+    def print_summary(self, console: Console) -> None:
+        """Print the scores of every task as a table, and what to know before trusting them."""
+        data = self.data
+        table = Table(
+            "task",
+            "pictures",
+            "F1-macro",
+            "balanced accuracy",
+            "accuracy",
+            "calibration error",
+            title=f"{self.bundle.name}, {self.bundle.graph} model, {data.pictures} pictures "
+            f"({data.subset}; {data.left_out} left out), 95 % intervals",
+        )
+        for name, task in self.tasks.items():
+            table.add_row(
+                name,
+                str(task.support),
+                _text(task.f1_macro, task.f1_macro_interval),
+                _text(task.balanced_accuracy, task.balanced_accuracy_interval),
+                _text(task.accuracy, task.accuracy_interval),
+                _text(task.ece, None),
+            )
+        mean = _text(self.mean.f1_macro, self.mean.f1_macro_interval)
+        table.add_row("mean", "", mean, "", "", "", style="bold")
+        console.print(table)
+        for warning in self.warnings:
+            console.print(f"Note: {warning}", markup=False, soft_wrap=True)
+
+
 def bundle_metrics(evaluations: Mapping[str, TaskEvaluation]) -> dict[str, TaskMetrics]:
     """What a bundle's manifest stores; tasks without a single labelled picture are left out."""
     return {task: _task_metrics(e) for task, e in evaluations.items() if e.support > 0}
@@ -128,6 +226,12 @@ def _task_metrics(evaluation: TaskEvaluation) -> TaskMetrics:
         accuracy=_interval(evaluation.accuracy, evaluation.accuracy_interval),
         expected_calibration_error=evaluation.ece or 0.0,
     )
+
+
+def _text(value: float | None, bounds: Bounds | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if bounds is None else f"{value:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f})"
 
 
 def _interval(value: float | None, bounds: Bounds | None) -> Interval:

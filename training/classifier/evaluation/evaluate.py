@@ -1,0 +1,169 @@
+"""`porcelain classifier evaluate`: how good a bundle is on labelled photographs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from porcelain.bundle import CLASSIFIER_MODEL_FILE, Bundle, load_bundle
+from porcelain.dataset import Dataset, load_dataset
+from porcelain.errors import UserError
+from porcelain.files import atomic_folder, check_free, write_text
+from porcelain.predictor import Predictor
+from porcelain.vocabulary import load_taxonomy
+from training.classifier.evaluation.inference import ProgressCallback
+from training.classifier.evaluation.metrics import (
+    evaluate_predictions,
+    mean_f1_interval,
+)
+from training.classifier.evaluation.predictions import Predictions, predict
+from training.classifier.evaluation.results import (
+    BundleName,
+    DataSummary,
+    Evaluation,
+    MeanScores,
+    TaskEvaluation,
+    Unreadable,
+)
+from training.classifier.evaluation.selection import Selection, Subset, select
+
+EVALUATION_FILE = "evaluation.json"
+REPORT_FILE = "report.html"
+
+
+def evaluate_bundle(
+    bundle_path: Path,
+    data: Path,
+    *,
+    subset: Subset = "auto",
+    out: Path | None = None,
+    overwrite: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+    on_progress: ProgressCallback | None = None,
+) -> Evaluation:
+    """Measure a classifier bundle on a dataset folder.
+
+    Args:
+        bundle_path: A classifier bundle.
+        data: A dataset folder.
+        subset: `auto` takes the real pictures that the bundle was neither trained nor validated
+            on; `train`, `validation` and `test` the parts of its own training data; `all` all.
+        out: Folder for `evaluation.json` and `report.html`; None writes nothing.
+        overwrite: Replace what is at `out`.
+        resamples: Bootstrap draws for the intervals.
+        seed: Of the draws.
+        on_progress: Called with pictures done and in all.
+
+    Raises:
+        BundleError: Not a classifier bundle, or not what its manifest promises.
+        DatasetError: Not a dataset folder, or none of the chosen pictures can be read.
+        UserError: Nothing to evaluate, or `out` is taken.
+    """
+    if out is not None:
+        _check_out(out, overwrite, (bundle_path, data))
+    bundle = load_bundle(bundle_path, "classifier")
+    dataset = load_dataset(data)
+    selection = select(dataset, bundle, subset)
+    # The served model may have learned from the bundle's own test pictures; on those only the
+    # model that was held out from them is a fair witness.
+    graph = bundle.measured_graph if selection.overlaps else CLASSIFIER_MODEL_FILE
+    predictor = Predictor(bundle, threads=os.cpu_count() or 1, graph=graph)
+    predictions, unreadable = predict(predictor, dataset, selection, on_progress)
+    evaluation = _summarise(
+        bundle, graph, dataset, selection, predictions, unreadable, resamples, seed
+    )
+    if out is not None:
+        # Drawing is needed only here, and imports the template engine.
+        from training.classifier.evaluation.report import render_report
+
+        page = render_report(evaluation, predictions, dataset, predictor, load_taxonomy(data))
+        with atomic_folder(out, overwrite=overwrite) as folder:
+            write_text(folder / EVALUATION_FILE, evaluation.model_dump_json(indent=2) + "\n")
+            write_text(folder / REPORT_FILE, page)
+    return evaluation
+
+
+def _check_out(out: Path, overwrite: bool, sources: tuple[Path, ...]) -> None:
+    """Refuse a place that is taken, and always one whose replacement would delete what is read.
+
+    Raises:
+        UserError: See above.
+    """
+    for source in sources:
+        if source.resolve().is_relative_to(out.resolve()):
+            raise UserError(f"--out {out} would replace {source}; choose another folder.")
+    check_free(out, overwrite)
+
+
+def _summarise(
+    bundle: Bundle,
+    graph: str,
+    dataset: Dataset,
+    selection: Selection,
+    predictions: Predictions,
+    unreadable: list[Unreadable],
+    resamples: int,
+    seed: int,
+) -> Evaluation:
+    info = bundle.classifier
+    tasks = evaluate_predictions(
+        predictions.labels,
+        predictions.probabilities,
+        predictions.classes,
+        predictions.objects,
+        temperatures=info.temperatures,
+        thresholds=info.abstention_thresholds,
+        resamples=resamples,
+        seed=seed,
+    )
+    answers = {task: rows.argmax(axis=1) for task, rows in predictions.probabilities.items()}
+    scored = [task.f1_macro for task in tasks.values() if task.f1_macro is not None]
+    return Evaluation(
+        bundle=BundleName(
+            name=bundle.manifest.name,
+            version=bundle.manifest.version,
+            digest=bundle.manifest.digest(),
+            graph="served" if graph == CLASSIFIER_MODEL_FILE else "held-out",
+        ),
+        data=DataSummary(
+            path=str(dataset.root),
+            digest=dataset.digest(),
+            subset=selection.subset,
+            pictures=len(predictions.records),
+            objects=len(set(predictions.objects)),
+            left_out=sum(selection.left_out.values()),
+            left_out_reasons=selection.left_out,
+            unreadable=unreadable,
+        ),
+        resamples=resamples,
+        seed=seed,
+        tasks=tasks,
+        mean=MeanScores(
+            f1_macro=float(np.mean(scored)) if scored else None,
+            f1_macro_interval=mean_f1_interval(
+                predictions.labels, answers, predictions.objects, resamples=resamples, seed=seed
+            ),
+        ),
+        warnings=[*selection.warnings, *_warnings(tasks, unreadable)],
+    )
+
+
+def _warnings(tasks: dict[str, TaskEvaluation], unreadable: list[Unreadable]) -> list[str]:
+    warnings = []
+    for name, task in tasks.items():
+        if task.support == 0:
+            warnings.append(f"No picture has a {name} label, so {name} was not measured.")
+        if task.unknown_labels:
+            listed = ", ".join(f"{label} ({n})" for label, n in task.unknown_labels.items())
+            warnings.append(
+                f"The bundle has no {name} class for {listed}; these pictures count as errors."
+            )
+    if unreadable:
+        warnings.append(
+            f"{len(unreadable)} picture(s) could not be read and were skipped, first "
+            f"{unreadable[0].file_name}: {unreadable[0].reason}"
+        )
+    return warnings

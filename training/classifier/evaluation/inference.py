@@ -1,0 +1,101 @@
+"""A bundle's answers about many picture files: decoding on all cores beside the model."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from porcelain.errors import ImageError
+from porcelain.predictor import Predictor
+from porcelain.preparation import Pixels, load_and_prepare
+
+ProgressCallback = Callable[[int, int], None]
+
+BATCH = 32
+# Decoded batches waiting for the model: enough that it never waits, little enough for memory.
+_AHEAD = 3
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a bundle said.
+
+    Attributes:
+        readable: Indices of the paths that could be read [N].
+        probabilities: Per task [N, classes].
+        unreadable: Reason per index that could not be read.
+    """
+
+    readable: npt.NDArray[np.int64]
+    probabilities: dict[str, npt.NDArray[np.float32]]
+    unreadable: dict[int, str]
+
+
+def answer(
+    predictor: Predictor, paths: Sequence[Path], on_progress: ProgressCallback | None = None
+) -> Answers:
+    """Run the bundle on every file; one that cannot be read is named and takes no other down.
+
+    Args:
+        predictor: The bundle's predictor.
+        paths: Picture files.
+        on_progress: Called with pictures done and in all.
+    """
+    readable: list[int] = []
+    unreadable: dict[int, str] = {}
+    parts: dict[str, list[npt.NDArray[np.float32]]] = {task: [] for task in predictor.tasks}
+    done = 0
+    for batch in _decoded_batches(predictor, paths):
+        pictures = []
+        for index, decoded in batch:
+            if isinstance(decoded, str):
+                unreadable[index] = decoded
+            else:
+                readable.append(index)
+                pictures.append(decoded)
+        if pictures:
+            for task, rows in predictor.run(np.stack(pictures)).probabilities.items():
+                parts[task].append(rows)
+        done += len(batch)
+        if on_progress is not None:
+            on_progress(done, len(paths))
+    probabilities = {
+        task: np.concatenate(rows) if rows else np.zeros((0, len(labels)), dtype=np.float32)
+        for (task, labels), rows in zip(predictor.info.labels.items(), parts.values(), strict=True)
+    }
+    return Answers(np.asarray(readable, dtype=np.int64), probabilities, unreadable)
+
+
+def _decoded_batches(
+    predictor: Predictor, paths: Sequence[Path]
+) -> Iterator[list[tuple[int, Pixels | str]]]:
+    """Batches of index and pixels, or the reason why there are none."""
+    info = predictor.info
+
+    def decode(index: int) -> tuple[int, Pixels | str]:
+        try:
+            return index, load_and_prepare(paths[index], info.input_size, info.resize)
+        except (ImageError, OSError) as error:
+            return index, str(error)
+
+    # Pillow decodes without the interpreter lock, so threads use all cores.
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        indices = iter(range(len(paths)))
+        waiting: deque[list[Future[tuple[int, Pixels | str]]]] = deque()
+        while True:
+            while len(waiting) < _AHEAD:
+                ahead = [pool.submit(decode, index) for index in islice(indices, BATCH)]
+                if not ahead:
+                    break
+                waiting.append(ahead)
+            if not waiting:
+                return
+            yield [future.result() for future in waiting.popleft()]

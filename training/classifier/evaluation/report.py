@@ -1,0 +1,149 @@
+"""The evaluation as one self-contained HTML page for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from porcelain.bundle import ClassifierInfo
+from porcelain.dataset import Dataset
+from porcelain.predictor import Predictor
+from porcelain.vocabulary import Taxonomy, Term
+from training.classifier.evaluation.charts import (
+    Bar,
+    CoverageCurve,
+    Matrix,
+    bars,
+    confusions,
+    coverage_curve,
+    matrix,
+)
+from training.classifier.evaluation.mistakes import (
+    Illustration,
+    Mistake,
+    illustrate,
+    worst_mistakes,
+)
+from training.classifier.evaluation.predictions import Predictions
+from training.classifier.evaluation.results import Evaluation, TaskEvaluation
+
+TEMPLATE = "report.html.jinja"
+
+TASK_NAMES = {
+    "dynasty": Term(en="Dynasty", zh="朝代"),
+    "glaze": Term(en="Glaze", zh="釉色"),
+    "kiln": Term(en="Kiln", zh="窯口"),
+    "type": Term(en="Type", zh="器形"),
+}
+
+
+@dataclass(frozen=True)
+class TaskSection:
+    """What the page shows of one task."""
+
+    task: str
+    name: Term
+    result: TaskEvaluation
+    right: int
+    wrong: int
+    threshold: float
+    matrix: Matrix
+    confusions: list[tuple[str, str, int]]
+    before: list[Bar]
+    after: list[Bar]
+    curve: CoverageCurve
+    mistakes: list[tuple[Mistake, Illustration]]
+
+
+def render_report(
+    evaluation: Evaluation,
+    predictions: Predictions,
+    dataset: Dataset,
+    predictor: Predictor,
+    taxonomy: Taxonomy,
+) -> str:
+    """One HTML page with no reference to anything outside itself.
+
+    Args:
+        evaluation: The scores.
+        predictions: The answers that they were computed from.
+        dataset: Where the pictures of the mistakes are read.
+        predictor: Draws what the model looked at.
+        taxonomy: English and Chinese names.
+    """
+    sections = [
+        _section(task, result, predictions, dataset, predictor)
+        for task, result in evaluation.tasks.items()
+        if result.support > 0
+    ]
+    environment = Environment(
+        loader=PackageLoader("training.classifier.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["score"] = score
+    environment.filters["percent"] = percent
+    return environment.get_template(TEMPLATE).render(
+        evaluation=evaluation,
+        info=predictor.info,
+        sections=sections,
+        names=_names(predictor.info, evaluation, taxonomy),
+    )
+
+
+def score(value: float | None) -> str:
+    """A score with three decimals, or a dash."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def percent(value: float | None) -> str:
+    """A share in whole per cent, or a dash; all is 100 % only where it is all."""
+    if value is None:
+        return "–"
+    rounded = round(100 * value)
+    if rounded == 100 and value < 1:
+        return f"{100 * value:.1f} %" if value < 0.9995 else "> 99.9 %"
+    return f"{rounded} %"
+
+
+def _section(
+    task: str,
+    result: TaskEvaluation,
+    predictions: Predictions,
+    dataset: Dataset,
+    predictor: Predictor,
+) -> TaskSection:
+    known = predictions.labels[task] >= 0
+    probabilities = predictions.probabilities[task][known]
+    correct = probabilities.argmax(axis=1) == predictions.labels[task][known]
+    mistakes = worst_mistakes(predictions, task)
+    pictures = illustrate(mistakes, task, predictions, dataset, predictor)
+    return TaskSection(
+        task=task,
+        name=TASK_NAMES.get(task, Term(en=task.capitalize())),
+        result=result,
+        right=int(correct.sum()),
+        wrong=int((~correct).sum()),
+        threshold=predictor.info.abstention_thresholds[task],
+        matrix=matrix(result.confusion, frozenset(result.unknown_labels)),
+        confusions=confusions(result.confusion),
+        before=bars(result.reliability_uncalibrated),
+        after=bars(result.reliability),
+        curve=coverage_curve(probabilities.max(axis=1), correct),
+        mistakes=list(zip(mistakes, pictures, strict=True)),
+    )
+
+
+def _names(
+    info: ClassifierInfo, evaluation: Evaluation, taxonomy: Taxonomy
+) -> dict[str, dict[str, Term]]:
+    """Names per task and label, for every label that the page may show."""
+    result: dict[str, dict[str, Term]] = {}
+    for task in info.labels:
+        labels: Any = evaluation.tasks[task].confusion.labels
+        result[task] = {label: taxonomy.term(task, label) for label in labels}
+    return result
