@@ -11,6 +11,7 @@ from PIL import Image
 
 SIDES = {"original": 0, "1024 px": 1024, "2048 px": 2048, "12 megapixel": 4000}
 SHARES = {"original": 0.50, "1024 px": 0.30, "2048 px": 0.15, "12 megapixel": 0.05}
+ORIGINALS = {"original": 1.0}
 QUALITY = 90
 SYNTHETIC_SIDE = 512
 
@@ -23,21 +24,24 @@ class Corpus:
     description: str
 
 
-def make_corpus(folder: Path | None, count: int, seed: int = 0) -> Corpus:
-    """Make `count` JPEGs in the proportions of `SHARES`.
+def make_corpus(
+    folder: Path | None, count: int, shares: dict[str, float] = SHARES, seed: int = 0
+) -> Corpus:
+    """Make `count` JPEGs of mixed size.
 
     Args:
         folder: Photographs to start from (JPEG, any depth); None makes textures.
         count: How many pictures.
+        shares: The share of each size of `SIDES`.
         seed: Which photographs are taken, and in which order they are sent.
     """
     rng = np.random.default_rng(seed)
     sources = _sources(folder, count, rng)
-    sizes = [name for name, share in SHARES.items() for _ in range(round(share * count))]
+    sizes = [name for name, share in shares.items() for _ in range(round(share * count))]
     rng.shuffle(sizes)
     pictures = [_resize(sources[i % len(sources)], SIDES[size]) for i, size in enumerate(sizes)]
     mean = sum(map(len, pictures)) / len(pictures)
-    mix = ", ".join(f"{share:.0%} {name}" for name, share in SHARES.items())
+    mix = ", ".join(f"{share:.0%} {name}" for name, share in shares.items())
     origin = f"photographs of {folder.name}" if folder else "synthetic textures"
     return Corpus(pictures, f"{len(pictures)} {origin}: {mix}; {mean / 1000:.0f} kB on average")
 

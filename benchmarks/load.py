@@ -43,6 +43,7 @@ end
 class Load:
     """What one run measured; latencies in milliseconds."""
 
+    requests: int
     throughput: float
     p50: float
     p99: float
@@ -84,6 +85,7 @@ class LoadGenerator:
         if result["failed"]:
             raise RuntimeError(f"{result['failed']} requests to {url} failed")
         return Load(
+            result["requests"],
             result["requests"] / result["microseconds"] * 1e6,
             result["p50"] / 1000,
             result["p99"] / 1000,

@@ -34,6 +34,10 @@ class Running:
         parent = psutil.Process(self.pid)
         return [parent, *parent.children(recursive=True)]
 
+    def cpu_seconds(self) -> float:
+        """Processor time that the server has used so far."""
+        return sum(sum(process.cpu_times()[:2]) for process in self.processes())
+
     def worker_memory(self) -> list[int]:
         """Resident bytes of each process that has ONNX Runtime mapped."""
         return [p.memory_info().rss for p in self.processes() if maps(p, "onnxruntime")]

@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from porcelain.bundle import load_bundle
@@ -24,8 +25,16 @@ def work(predictor: Predictor, pictures: list[bytes], start: int, seconds: float
     return 0
 
 
-def with_threads(bundle: Path, pictures: list[bytes], seconds: float, threads: int) -> float:
-    """Pictures per second of `threads` threads that share one session."""
+@dataclass(frozen=True)
+class Rate:
+    """Pictures per second, and processor time per picture in milliseconds."""
+
+    throughput: float
+    cpu: float
+
+
+def with_threads(bundle: Path, pictures: list[bytes], seconds: float, threads: int) -> Rate:
+    """Let `threads` threads share one session."""
     predictor = Predictor(load_bundle(bundle, "classifier"), threads=1)
     predictor.warm_up()
     counts = [0] * threads
@@ -35,12 +44,14 @@ def with_threads(bundle: Path, pictures: list[bytes], seconds: float, threads: i
         counts[number] = work(predictor, pictures, start, seconds)
 
     workers = [threading.Thread(target=run, args=(number,)) for number in range(threads)]
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), time.process_time()
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    return sum(counts) / (time.perf_counter() - begun)
+    done = sum(counts)
+    used = time.process_time() - used
+    return Rate(done / (time.perf_counter() - begun), used / done * 1000)
 
 
 def _process(
@@ -49,13 +60,14 @@ def _process(
     predictor = Predictor(load_bundle(bundle, "classifier"), threads=1)
     predictor.warm_up()
     barrier.wait()  # type: ignore[attr-defined]
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), time.process_time()
     count = work(predictor, pictures, start, seconds)
-    queue.put(count / (time.perf_counter() - begun))  # type: ignore[attr-defined]
+    rate = count / (time.perf_counter() - begun)
+    queue.put((count, rate, time.process_time() - used))  # type: ignore[attr-defined]
 
 
-def with_processes(bundle: Path, pictures: list[bytes], seconds: float, processes: int) -> float:
-    """Pictures per second of `processes` processes with a session each."""
+def with_processes(bundle: Path, pictures: list[bytes], seconds: float, processes: int) -> Rate:
+    """Let `processes` processes have a session each."""
     context = multiprocessing.get_context("spawn")
     barrier, queue = context.Barrier(processes), context.Queue()
     workers = [
@@ -67,7 +79,7 @@ def with_processes(bundle: Path, pictures: list[bytes], seconds: float, processe
     ]
     for worker in workers:
         worker.start()
-    total = sum(queue.get() for _ in workers)
+    counts, rates, used = zip(*(queue.get() for _ in workers), strict=True)
     for worker in workers:
         worker.join()
-    return float(total)
+    return Rate(sum(rates), sum(used) / sum(counts) * 1000)

@@ -79,18 +79,17 @@ def test_the_inference_service_refuses_to_run_by_itself(bundle: Path, tmp_path: 
     assert "must not be started by itself" in result.stderr
 
 
-def test_a_lost_inference_process_is_503_and_comes_back(inner: Server) -> None:
-    workers = [worker for worker in inner.workers() if "porcelain_inference" in worker.cmdline()]
-    workers[0].kill()
-    workers[0].wait(5)
-    statuses = set()
-    for _ in range(600):
-        status = inner.classify(pictures.jpeg()).status_code
-        statuses.add(status)
-        if status == 200:
-            break
-    assert statuses <= {200, 503}
-    assert status == 200
+def test_a_lost_inference_process_is_replaced(inner: Server) -> None:
+    lost = next(w for w in inner.workers() if "porcelain_inference" in w.cmdline())
+    lost.kill()
+    statuses: list[int] = []
+    begun = time.monotonic()
+    while 200 not in statuses and time.monotonic() - begun < 60:
+        statuses.append(inner.classify(pictures.jpeg()).status_code)
+        time.sleep(0.05)
+    # What the lost process had is 503; what comes after waits for the new one, or is 503.
+    assert statuses[-1] == 200
+    assert set(statuses) <= {200, 503}
 
 
 def test_shutdown_answers_what_is_in_progress(inner: Server) -> None:
