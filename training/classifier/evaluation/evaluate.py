@@ -67,14 +67,9 @@ def evaluate_bundle(
     bundle = load_bundle(bundle_path, "classifier")
     dataset = load_dataset(data)
     selection = select(dataset, bundle, subset)
-    # The served model may have learned from the bundle's own test pictures; on those only the
-    # model that was held out from them is a fair witness.
-    graph = bundle.measured_graph if selection.overlaps else CLASSIFIER_MODEL_FILE
-    predictor = Predictor(bundle, threads=os.cpu_count() or 1, graph=graph)
+    predictor = Predictor(bundle, threads=os.cpu_count() or 1, graph=selection.graph)
     predictions, unreadable = predict(predictor, dataset, selection, on_progress)
-    evaluation = _summarise(
-        bundle, graph, dataset, selection, predictions, unreadable, resamples, seed
-    )
+    evaluation = _summarise(bundle, dataset, selection, predictions, unreadable, resamples, seed)
     if out is not None:
         # Drawing is needed only here, and imports the template engine.
         from training.classifier.evaluation.report import render_report
@@ -100,7 +95,6 @@ def _check_out(out: Path, overwrite: bool, sources: tuple[Path, ...]) -> None:
 
 def _summarise(
     bundle: Bundle,
-    graph: str,
     dataset: Dataset,
     selection: Selection,
     predictions: Predictions,
@@ -126,7 +120,7 @@ def _summarise(
             name=bundle.manifest.name,
             version=bundle.manifest.version,
             digest=bundle.manifest.digest(),
-            graph="served" if graph == CLASSIFIER_MODEL_FILE else "held-out",
+            graph="served" if selection.graph == CLASSIFIER_MODEL_FILE else "held-out",
         ),
         data=DataSummary(
             path=str(dataset.root),

@@ -231,7 +231,7 @@ def _task_metrics(evaluation: TaskEvaluation) -> TaskMetrics:
 def _text(value: float | None, bounds: Bounds | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" if bounds is None else f"{value:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f})"
+    return f"{value:.3f}" if bounds is None else f"{value:.3f}\n{bounds[0]:.3f}–{bounds[1]:.3f}"
 
 
 def _interval(value: float | None, bounds: Bounds | None) -> Interval:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from porcelain.bundle import Bundle
+from porcelain.bundle import CLASSIFIER_MODEL_FILE, Bundle
 from porcelain.dataset import Dataset, Record
 from porcelain.errors import BundleError, UserError
 from porcelain.files import sha256_file
@@ -34,8 +34,8 @@ class Selection:
         objects: What each shows: its `object_id`, or its content where none is recorded, so that
             copies of one picture count as one object.
         left_out: How many pictures were left out, by reason.
-        overlaps: Whether any of them is among the pictures that the bundle was made from, of
-            which the model that is served may have learned.
+        graph: The bundle's graph to judge on them: the one that is served, or, where pictures
+            of the bundle's own data are among them, the one that learned from no test picture.
         warnings: What the reader of the result must know, one sentence each.
     """
 
@@ -43,7 +43,7 @@ class Selection:
     records: tuple[Record, ...]
     objects: tuple[str, ...]
     left_out: dict[str, int]
-    overlaps: bool
+    graph: str
     warnings: tuple[str, ...]
 
 
@@ -70,12 +70,13 @@ def select(dataset: Dataset, bundle: Bundle, subset: Subset) -> Selection:
     kept = [i for i, reason in enumerate(reasons) if reason is None]
     if not kept:
         raise UserError(_nothing_left(dataset, subset))
+    own = any(digests[i] in parts for i in kept)
     return Selection(
         subset=subset if parts else "all",
         records=tuple(dataset.records[i] for i in kept),
         objects=tuple(dataset.records[i].object_id or f"sha256:{digests[i]}" for i in kept),
         left_out=dict(Counter(reason for reason in reasons if reason is not None)),
-        overlaps=any(digests[i] in parts for i in kept),
+        graph=bundle.measured_graph if own else CLASSIFIER_MODEL_FILE,
         warnings=tuple(_warnings(bundle, parts, [digests[i] for i in kept], subset)),
     )
 

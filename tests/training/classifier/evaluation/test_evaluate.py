@@ -1,0 +1,195 @@
+"""A bundle judged on folders whose right answers are known."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from onnx import numpy_helper
+
+from porcelain.dataset import write_metadata
+from porcelain.errors import DatasetError, UserError
+from tests.services.conftest import colour_model
+from training.classifier.evaluation.evaluate import evaluate_bundle
+
+
+def contrary_model():
+    """Names the weakest colour."""
+    model = colour_model()
+    for constant in model.graph.initializer:
+        if constant.name == "sharpness":
+            constant.CopyFrom(numpy_helper.from_array(np.float32(-12.0), "sharpness"))
+    return model
+
+
+def strict_json(path):
+    return json.loads(
+        path.read_text(), parse_constant=lambda word: pytest.fail(f"{word} in {path.name}")
+    )
+
+
+def test_scores_and_shape_of_the_machine_output(make_bundle, photographs, tmp_path):
+    photographs.add("red", **{"dynasty": "blue"})
+    photographs.add("red", **{"kiln": None})
+    result = evaluate_bundle(make_bundle(), photographs.root, out=tmp_path / "out", resamples=50)
+    content = strict_json(tmp_path / "out/evaluation.json")
+    assert content == json.loads(result.model_dump_json())
+    assert content["data"]["pictures"] == 32
+    dynasty, kiln, kind = (content["tasks"][task] for task in ("dynasty", "kiln", "type"))
+    assert dynasty["accuracy"] == pytest.approx(31 / 32)
+    # red: 11 right, 1 blue taken for it; green: all; blue: 10 of 11 found.
+    assert dynasty["f1_macro"] == pytest.approx((22 / 23 + 1 + 20 / 21) / 3)
+    assert dynasty["f1_macro_interval"][0] < dynasty["f1_macro"] <= dynasty["f1_macro_interval"][1]
+    assert dynasty["classes"]["blue"] == {
+        "precision": 1.0,
+        "recall": 10 / 11,
+        "f1": 20 / 21,
+        "support": 11,
+    }
+    assert dynasty["confusion"]["labels"] == ["red", "green", "blue"]
+    assert dynasty["confusion"]["matrix"] == [[11, 0, 0], [0, 10, 0], [1, 0, 10]]
+    assert (kiln["support"], kiln["f1_macro"]) == (31, 1.0)
+    assert (kind["support"], kind["accuracy_interval"]) == (32, [1.0, 1.0])
+    # Everything right: the sharper probabilities before scaling are the nearer ones.
+    assert kind["ece"] > kind["ece_uncalibrated"] > 0
+    assert dynasty["abstention"]["coverage"] == 1.0
+    mean = np.mean([task["f1_macro"] for task in content["tasks"].values()])
+    assert content["mean"]["f1_macro"] == pytest.approx(mean)
+
+
+def test_auto_leaves_out_what_was_learned_from_even_when_renamed(
+    make_bundle, photographs, tmp_path
+):
+    paths = [photographs.root / record.file_name for record in photographs.records]
+    bundle = make_bundle({"train": paths[:15], "validation": paths[15:20], "test": paths[20:]})
+    own = evaluate_bundle(bundle, photographs.root, resamples=10)
+    assert (own.data.pictures, own.data.left_out) == (10, 20)
+    assert own.data.left_out_reasons == {"used in training": 15, "used in validation": 5}
+    test = evaluate_bundle(bundle, photographs.root, subset="test", resamples=10)
+    assert test.tasks == own.tasks
+    shutil.copy(paths[0], photographs.root / "images/renamed.png")
+    renamed = [*photographs.records[20:]]
+    renamed.append(photographs.records[0].__class__("images/renamed.png", renamed[0].labels))
+    write_metadata(photographs.root, renamed)
+    again = evaluate_bundle(bundle, photographs.root, resamples=10)
+    assert (again.data.pictures, again.data.left_out) == (10, 1)
+    everything = evaluate_bundle(bundle, photographs.root, subset="all", resamples=10)
+    assert everything.data.pictures == 11
+    assert "1 of the 11 pictures were used to train" in everything.warnings[0]
+
+
+def test_the_held_out_graph_judges_the_bundle_s_own_test_pictures(
+    make_bundle, photographs, tmp_path
+):
+    paths = [photographs.root / record.file_name for record in photographs.records]
+    parts = {"train": paths[:15], "validation": [], "test": paths[15:]}
+    bundle = make_bundle(parts, held_out=contrary_model())
+    own = evaluate_bundle(bundle, photographs.root, resamples=10)
+    assert own.bundle.graph == "held-out"
+    assert own.tasks["type"].accuracy == 0
+    strangers = make_bundle(
+        {"train": [], "validation": [], "test": []}, held_out=contrary_model(), name="strangers"
+    )
+    foreign = evaluate_bundle(strangers, photographs.root, resamples=10)
+    assert foreign.bundle.graph == "served"
+    assert foreign.tasks["type"].accuracy == 1
+
+
+def test_without_digests_everything_is_taken_with_a_warning(make_bundle, photographs):
+    photographs.add("red", synthetic=True)
+    result = evaluate_bundle(make_bundle(), photographs.root, resamples=10)
+    assert (result.data.subset, result.data.pictures) == ("all", 30)
+    assert result.data.left_out_reasons == {"synthetic": 1}
+    assert "no digests.json" in result.warnings[0]
+    with pytest.raises(UserError, match=r"no digests\.json"):
+        evaluate_bundle(make_bundle(), photographs.root, subset="test")
+
+
+def test_nothing_left_is_said_in_one_sentence(make_bundle, photographs):
+    paths = [photographs.root / record.file_name for record in photographs.records]
+    bundle = make_bundle({"train": paths, "validation": [], "test": []})
+    with pytest.raises(UserError, match="every picture"):
+        evaluate_bundle(bundle, photographs.root)
+    with pytest.raises(UserError, match="test part"):
+        evaluate_bundle(bundle, photographs.root, subset="test")
+
+
+def test_unreadable_pictures_are_listed_and_skipped(make_bundle, photographs, tmp_path):
+    empty, cut = photographs.add("red"), photographs.add("green")
+    empty.write_bytes(b"")
+    cut.write_bytes(cut.read_bytes()[:80])
+    result = evaluate_bundle(make_bundle(), photographs.root, out=tmp_path / "out", resamples=10)
+    assert result.data.pictures == 30
+    assert [item.file_name for item in result.data.unreadable] == [
+        "images/030.png",
+        "images/031.png",
+    ]
+    assert any("2 picture(s) could not be read" in warning for warning in result.warnings)
+    assert "images/031.png" in (tmp_path / "out/report.html").read_text()
+
+
+def test_a_folder_of_unreadable_pictures_is_an_error(make_bundle, photographs):
+    for record in photographs.records:
+        (photographs.root / record.file_name).write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match="None of the 30 pictures"):
+        evaluate_bundle(make_bundle(), photographs.root)
+
+
+def test_labels_that_the_bundle_lacks_are_errors_and_named(make_bundle, photographs):
+    photographs.add("red", **{"glaze": "purple"})
+    result = evaluate_bundle(make_bundle(), photographs.root, resamples=10)
+    assert result.tasks["glaze"].unknown_labels == {"purple": 1}
+    assert result.tasks["glaze"].accuracy == pytest.approx(30 / 31)
+    assert result.tasks["glaze"].nameable_only.accuracy == 1
+    assert result.tasks["dynasty"].accuracy == 1
+    assert any("no glaze class for purple (1)" in warning for warning in result.warnings)
+
+
+def test_a_task_without_labels_is_null_not_nan(make_bundle, photographs, tmp_path):
+    bare = [
+        record.__class__(record.file_name, {**record.labels, "kiln": None})
+        for record in photographs.records
+    ]
+    write_metadata(photographs.root, bare)
+    evaluate_bundle(make_bundle(), photographs.root, out=tmp_path / "out", resamples=10)
+    kiln = strict_json(tmp_path / "out/evaluation.json")["tasks"]["kiln"]
+    assert (kiln["support"], kiln["f1_macro"], kiln["f1_macro_interval"]) == (0, None, None)
+    assert (kiln["ece"], kiln["abstention"]) == (None, None)
+
+
+def test_photographs_of_one_object_and_copies_count_as_one_object(make_bundle, photographs):
+    first = photographs.add("red", object_id="A")
+    photographs.add("green", object_id="A")
+    shutil.copy(first, photographs.add("red"))
+    shutil.copy(photographs.root / "images/000.png", photographs.add("red"))
+    result = evaluate_bundle(make_bundle(), photographs.root, resamples=10)
+    assert (result.data.pictures, result.data.objects) == (34, 32)
+
+
+@pytest.mark.parametrize("place", ["photographs", "colours", "."])
+def test_out_never_replaces_what_is_read(make_bundle, photographs, tmp_path, place):
+    bundle = make_bundle()
+    with pytest.raises(UserError, match="would replace"):
+        evaluate_bundle(bundle, photographs.root, out=tmp_path / place, overwrite=True)
+    assert (bundle / "model.onnx").is_file()
+
+
+def test_out_is_replaced_only_when_asked(make_bundle, photographs, tmp_path):
+    bundle, out = make_bundle(), tmp_path / "out"
+    out.mkdir()
+    (out / "note.txt").write_text("mine")
+    with pytest.raises(UserError, match="--overwrite"):
+        evaluate_bundle(bundle, photographs.root, out=out)
+    evaluate_bundle(bundle, photographs.root, out=out, overwrite=True, resamples=10)
+    assert sorted(path.name for path in out.iterdir()) == ["evaluation.json", "report.html"]
+
+
+def test_progress_counts_every_picture(make_bundle, photographs):
+    heard = []
+    evaluate_bundle(
+        make_bundle(),
+        photographs.root,
+        resamples=10,
+        on_progress=lambda done, total: heard.append((done, total)),
+    )
+    assert heard[-1] == (30, 30)
