@@ -39,6 +39,10 @@ def main(
     pretrained: Annotated[str, typer.Option(help="auto, none or a file.")] = "auto",
     epochs: Annotated[int | None, typer.Option(help="Default: the trainer's.")] = None,
     seeds: Annotated[int, typer.Option(min=2, help="Folds, each with a seed of its own.")] = 5,
+    only: Annotated[
+        list[int] | None,
+        typer.Option(help="Train just these seeds, so that processes can share the work."),
+    ] = None,
     least: Annotated[
         int, typer.Option(help="Also print F1 over classes with at least so many pictures.")
     ] = 10,
@@ -51,7 +55,7 @@ def main(
         given["epochs"] = epochs
     for seed, split in enumerate(make_folds(dataset, seeds, seed=0)):
         result = out / f"seed-{seed}.json"
-        if result.is_file():
+        if result.is_file() or (only and seed not in only):
             continue
         write_split(out / f"split-{seed}.json", split)
         fitted = fit(
@@ -62,6 +66,8 @@ def main(
             reporter=Reporter(epoch=lambda r, seed=seed: print(seed, r.epoch, r.f1_macro)),
         )
         write_json(result, _predictions(fitted))
+    if only:
+        return
     folds = [json.loads((out / f"seed-{seed}.json").read_text()) for seed in range(seeds)]
     _print(folds, dataset.classes, least)
 

@@ -70,7 +70,7 @@ class TrainSettings(BaseModel):
 
     backbone: str = "mobilenetv3_large_100"
     pretrained: str = "auto"
-    epochs: Annotated[int, Field(ge=1)] = 30
+    epochs: Annotated[int, Field(ge=1)] = 35
     frozen_epochs: Annotated[int, Field(ge=0)] = 1
     batch_size: Annotated[int, Field(ge=2)] = 32
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3

@@ -1,0 +1,73 @@
+"""The README promises only what is there."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from porcelain.cli.main import build_app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands(program: str) -> list[list[str]]:
+    """Every use of `program` in the README's shell blocks, split as a shell would."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    split = [shlex.split(line, comments=True) for line in lines]
+    return [words[1:] for words in split if words and words[0] == program]
+
+
+@pytest.mark.parametrize("words", commands("porcelain"), ids=" ".join)
+def test_every_porcelain_command_is_one(words: list[str]) -> None:
+    context = typer.main.get_command(build_app()).make_context(
+        "porcelain", list(words), resilient_parsing=True
+    )
+    command, rest = context.command, words
+    while hasattr(command, "commands"):
+        assert rest[0] in command.commands
+        command, rest = command.commands[rest[0]], rest[1:]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in rest if word.startswith("--")} <= known
+
+
+def test_every_make_target_is_one() -> None:
+    targets = {words[0] for words in commands("make")}
+    targets |= set(re.findall(r"`make ([a-z-]+)`", README))
+    makefile = (ROOT / "Makefile").read_text()
+    assert {"demo", "serve", "test"} <= targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_every_benchmark_module_is_there() -> None:
+    modules = re.findall(r"python -m (benchmarks\.\w+)", README)
+    assert modules
+    for module in modules:
+        assert (ROOT / (module.replace(".", "/") + ".py")).is_file(), module
+
+
+def test_every_linked_file_is_there() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if "://" not in target:
+            assert (ROOT / target).exists(), target
+
+
+@pytest.mark.slow
+def test_the_demo_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "porcelain", "demo", "--out", str(tmp_path / "demo")]
+    command += ["--count", "80", "--epochs", "2", "--backbone", "mobilenetv3_small_050"]
+    command += ["--pretrained", "none"]
+    first = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    assert first.returncode == 0, first.stderr[-2000:]
+    for task in ("dynasty", "glaze", "kiln", "type"):
+        assert task in first.stdout
+    assert (tmp_path / "demo/report/report.html").stat().st_size > 10_000
+    second = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert second.returncode == 0, second.stderr[-2000:]
+    assert second.stderr.count("is there already") == 4
