@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -180,7 +181,9 @@ class ClassifierTrainer:
         loss = self._learn(epoch)
         seconds = time.perf_counter() - started
         rate = len(self.train_data.labels) / seconds
-        scores = self._validate()
+        # One process decides for all: batch norm's statistics differ a little between them.
+        scores = self._validate() if self.accelerator.is_main_process else {}
+        scores = broadcast_object_list([scores])[0]
         history = self.progress.history
         recent = [
             float(np.mean(list(f1.values()))) if f1 else 0.0

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -236,3 +238,18 @@ def test_exporting_again_keeps_the_answers(trained: Bundle, tmp_path: Path) -> N
     first, second = (Predictor(b).run(pictures).probabilities for b in (trained, again))
     for task, value in first.items():
         np.testing.assert_allclose(second[task], value, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(photos: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu"]
+    command += ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
+    command += ["--dynamo_backend", "no", "-m", "porcelain", "classifier", "train"]
+    command += ["--data", str(photos), "--out", str(tmp_path / "bundle"), "--epochs", "2"]
+    command += ["--backbone", "mobilenetv3_small_050", "--pretrained", "none"]
+    command += ["--input-size", "64", "--batch-size", "16"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    history = json.loads((tmp_path / "bundle/training.json").read_text())["history"]
+    assert [record["epoch"] for record in history] == [1, 2]
+    assert Predictor(load_bundle(tmp_path / "bundle", "classifier")).tasks
