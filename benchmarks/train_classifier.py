@@ -24,8 +24,9 @@ from rich.table import Table
 from training.classifier.losses import MultiTaskLoss
 from training.classifier.model import MultiTaskClassifier
 from training.classifier.pictures import Pictures, prepare_pictures
+from training.classifier.records import LabelledPictures
 from training.classifier.settings import TrainSettings
-from training.classifier.trainer import ClassifierTrainer, LabelledPictures
+from training.classifier.trainer import ClassifierTrainer
 
 CLASSES = {"dynasty": 6, "glaze": 14, "kiln": 16, "type": 13}
 

@@ -34,8 +34,9 @@ from training.classifier.calibration import (
 from training.classifier.evaluation.metrics import bundle_metrics, evaluate_predictions
 from training.classifier.export import ServingModel, export_onnx, verify_onnx
 from training.classifier.model import MultiTaskClassifier
+from training.classifier.records import LabelledPictures
 from training.classifier.settings import TrainSettings
-from training.classifier.trainer import ClassifierTrainer, LabelledPictures
+from training.classifier.trainer import ClassifierTrainer
 from training.data.split import SUBSETS, Split, write_split
 
 WEIGHTS_FILE = "model.safetensors"

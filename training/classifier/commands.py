@@ -12,8 +12,8 @@ from porcelain.errors import UserError
 
 if TYPE_CHECKING:
     from porcelain.bundle import Bundle
+    from training.classifier.records import EpochRecord
     from training.classifier.settings import TrainSettings
-    from training.classifier.trainer import EpochRecord
 
 app = typer.Typer(
     help="Train, evaluate and export the classifier.",

@@ -20,8 +20,9 @@ from porcelain.vocabulary import TASKS
 from training.classifier.bundling import Fitted, write_classifier
 from training.classifier.model import MultiTaskClassifier, load_hub_weights, load_weights_file
 from training.classifier.pictures import Pictures, prepare_pictures
+from training.classifier.records import EpochRecord, LabelledPictures
 from training.classifier.settings import TrainSettings
-from training.classifier.trainer import ClassifierTrainer, EpochRecord, LabelledPictures
+from training.classifier.trainer import ClassifierTrainer
 from training.data.split import SUBSETS, Split, split_or_make
 
 

@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from porcelain.dataset import Record
 from porcelain.files import write_bytes
 from training.classifier.augmentation import augment, to_unit_range
 from training.classifier.evaluation.metrics import f1_macro
@@ -31,54 +29,17 @@ from training.classifier.losses import MultiTaskLoss
 from training.classifier.model import MultiTaskClassifier
 from training.classifier.optimisation import WeightAverage, build_optimizer, set_rates
 from training.classifier.pictures import Pictures, batches
+from training.classifier.records import (
+    SMOOTHED_EPOCHS,
+    EpochRecord,
+    LabelledPictures,
+    Progress,
+    log_record,
+)
 from training.classifier.settings import TrainSettings
 
 CHECKPOINT_FILE = "checkpoint.pt"
-SMOOTHED_EPOCHS = 3
-"""A validation score is the mean over this many epochs: one epoch's F1-macro of rare classes is
-mostly luck."""
-
-EpochCallback = Callable[["EpochRecord"], None]
-
-
-@dataclass(frozen=True)
-class LabelledPictures:
-    """Prepared pictures with class indices [N, tasks], -1 where unknown, and their rows."""
-
-    pictures: Pictures
-    labels: Tensor
-    records: tuple[Record, ...] = ()
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What one epoch showed.
-
-    Attributes:
-        epoch: From 1.
-        loss: Mean training loss.
-        pictures_per_second: Training pictures per second, all devices together.
-        f1_macro: Validation F1-macro per task; empty without validation pictures.
-        score: Mean over tasks and the last `SMOOTHED_EPOCHS` epochs.
-    """
-
-    epoch: int
-    loss: float
-    pictures_per_second: float
-    f1_macro: dict[str, float]
-    score: float
-
-
-@dataclass
-class Progress:
-    """What a checkpoint keeps beside tensors."""
-
-    history: list[EpochRecord] = field(default_factory=list)
-    best_epoch: int = 0
-
-    def best_score(self) -> float:
-        """The score of the best epoch so far."""
-        return self.history[self.best_epoch - 1].score if self.best_epoch else -1.0
+EpochCallback = Callable[[EpochRecord], None]
 
 
 class ClassifierTrainer:
@@ -161,7 +122,7 @@ class ClassifierTrainer:
                     if on_epoch is not None:
                         on_epoch(record)
                     if writer is not None:
-                        _log(writer, record)
+                        log_record(writer, record)
         finally:
             if writer is not None:
                 writer.close()
@@ -328,12 +289,3 @@ class ClassifierTrainer:
 def _mixed_seed(seed: int, step: int, rank: int) -> int:
     """One seed per training seed, step and process."""
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _log(writer: SummaryWriter, record: EpochRecord) -> None:
-    writer.add_scalar("train/loss", record.loss, record.epoch)
-    writer.add_scalar("train/pictures_per_second", record.pictures_per_second, record.epoch)
-    for task, value in record.f1_macro.items():
-        writer.add_scalar(f"validation/f1_macro/{task}", value, record.epoch)
-    if record.f1_macro:
-        writer.add_scalar("validation/score", record.score, record.epoch)

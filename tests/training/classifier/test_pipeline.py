@@ -21,8 +21,8 @@ from training.classifier.bundling import export_again, write_classifier
 from training.classifier.export import ServingModel
 from training.classifier.model import MultiTaskClassifier, create_backbone
 from training.classifier.pipeline import Reporter, fit, refit, train_classifier
+from training.classifier.records import EpochRecord
 from training.classifier.settings import TrainSettings
-from training.classifier.trainer import EpochRecord
 
 
 class InterruptionError(Exception):

@@ -1,0 +1,65 @@
+"""What a training run is given and what it tells: labelled pictures, epochs, logs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from porcelain.dataset import Record
+from training.classifier.pictures import Pictures
+
+SMOOTHED_EPOCHS = 3
+"""A validation score is the mean over this many epochs: one epoch's F1-macro of rare classes is
+mostly luck."""
+
+
+@dataclass(frozen=True)
+class LabelledPictures:
+    """Prepared pictures with class indices [N, tasks], -1 where unknown, and their rows."""
+
+    pictures: Pictures
+    labels: Tensor
+    records: tuple[Record, ...] = ()
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch showed.
+
+    Attributes:
+        epoch: From 1.
+        loss: Mean training loss.
+        pictures_per_second: Training pictures per second, all devices together.
+        f1_macro: Validation F1-macro per task; empty without validation pictures.
+        score: Mean over tasks and the last `SMOOTHED_EPOCHS` epochs.
+    """
+
+    epoch: int
+    loss: float
+    pictures_per_second: float
+    f1_macro: dict[str, float]
+    score: float
+
+
+@dataclass
+class Progress:
+    """What a checkpoint keeps beside tensors."""
+
+    history: list[EpochRecord] = field(default_factory=list)
+    best_epoch: int = 0
+
+    def best_score(self) -> float:
+        """The score of the best epoch so far."""
+        return self.history[self.best_epoch - 1].score if self.best_epoch else -1.0
+
+
+def log_record(writer: SummaryWriter, record: EpochRecord) -> None:
+    """Write one epoch to TensorBoard."""
+    writer.add_scalar("train/loss", record.loss, record.epoch)
+    writer.add_scalar("train/pictures_per_second", record.pictures_per_second, record.epoch)
+    for task, value in record.f1_macro.items():
+        writer.add_scalar(f"validation/f1_macro/{task}", value, record.epoch)
+    if record.f1_macro:
+        writer.add_scalar("validation/score", record.score, record.epoch)
