@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,12 +59,21 @@ def work_folder(out: Path) -> Path:
     return out.parent / f".{out.name}.partial"
 
 
-def check_free(out: Path, overwrite: bool) -> None:
-    """Refuse to replace what is at `out` unless asked to.
+def check_free(out: Path, overwrite: bool, sources: Iterable[Path] = ()) -> None:
+    """Refuse to replace what is at `out` unless asked to, and what is read in any case.
+
+    Args:
+        out: Where a folder is to appear.
+        overwrite: Whether what is there may be replaced.
+        sources: What the work reads.
 
     Raises:
-        UserError: `out` is a file, or a folder with something in it and `overwrite` is false.
+        UserError: `out` is a file, a folder with something in it that may not be replaced, or one
+            that holds a source.
     """
+    for source in sources:
+        if source.resolve().is_relative_to(out.resolve()):
+            raise UserError(f"--out {out} would replace {source}; choose another folder.")
     if out.is_dir():
         if any(out.iterdir()) and not overwrite:
             raise UserError(f"{out} already exists; choose another --out or add --overwrite.")

@@ -111,3 +111,12 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="Cannot write"), atomic_folder(tmp_path / "file" / "out"):
         pass
+
+
+def test_what_is_read_is_never_replaced(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for out in (photos, tmp_path):
+        with pytest.raises(UserError, match="would replace"):
+            check_free(out, True, (photos,))
+    check_free(photos / "bundle", True, (photos,))

@@ -24,7 +24,7 @@ from porcelain.bundle import (
 )
 from porcelain.dataset import Dataset, Record
 from porcelain.errors import BundleError
-from porcelain.files import atomic_folder, sha256_file, write_bytes, write_json
+from porcelain.files import atomic_folder, check_free, sha256_file, write_bytes, write_json
 from porcelain.vocabulary import TAXONOMY_FILE
 from training.classifier.calibration import (
     abstention_threshold,
@@ -210,6 +210,7 @@ def export_again(source: Path, out: Path, *, overwrite: bool = False) -> float:
     Raises:
         UserError: The bundle has no weights, or `out` is taken.
     """
+    check_free(out, overwrite, (source,))
     bundle = load_bundle(source, "classifier")
     info = bundle.classifier
     weights = source / WEIGHTS_FILE

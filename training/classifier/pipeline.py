@@ -67,7 +67,7 @@ def train_classifier(
         UserError: Arguments, dataset, split or weights do not fit.
     """
     reporter = reporter or Reporter()
-    check_free(out, overwrite)
+    check_free(out, overwrite, (data,))
     work = out.parent / f".{out.name}.training"
     fitted = fit(data, work, settings, split=split, logs=logs, reporter=reporter)
     accelerator = fitted.trainer.accelerator

@@ -106,7 +106,7 @@ def mix_datasets(
     """
     parsed = Ratio.parse(ratio)
     _check_tasks(tasks)
-    check_free(out, overwrite)
+    check_free(out, overwrite, (real, synthetic))
     photographs, generated = load_dataset(real), load_dataset(synthetic)
     _check_real(photographs)
     _check_labels(photographs, generated)

@@ -9,7 +9,6 @@ import numpy as np
 
 from porcelain.bundle import CLASSIFIER_MODEL_FILE, Bundle, load_bundle
 from porcelain.dataset import Dataset, load_dataset
-from porcelain.errors import UserError
 from porcelain.files import atomic_folder, check_free, write_text
 from porcelain.predictor import Predictor
 from porcelain.vocabulary import load_taxonomy
@@ -63,7 +62,7 @@ def evaluate_bundle(
         UserError: Nothing to evaluate, or `out` is taken.
     """
     if out is not None:
-        _check_out(out, overwrite, (bundle_path, data))
+        check_free(out, overwrite, (bundle_path, data))
     bundle = load_bundle(bundle_path, "classifier")
     dataset = load_dataset(data)
     selection = select(dataset, bundle, subset)
@@ -79,18 +78,6 @@ def evaluate_bundle(
             write_text(folder / EVALUATION_FILE, evaluation.model_dump_json(indent=2) + "\n")
             write_text(folder / REPORT_FILE, page)
     return evaluation
-
-
-def _check_out(out: Path, overwrite: bool, sources: tuple[Path, ...]) -> None:
-    """Refuse a place that is taken, and always one whose replacement would delete what is read.
-
-    Raises:
-        UserError: See above.
-    """
-    for source in sources:
-        if source.resolve().is_relative_to(out.resolve()):
-            raise UserError(f"--out {out} would replace {source}; choose another folder.")
-    check_free(out, overwrite)
 
 
 def _summarise(
