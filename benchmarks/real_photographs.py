@@ -39,6 +39,10 @@ def main(
     pretrained: Annotated[str, typer.Option(help="auto, none or a file.")] = "auto",
     epochs: Annotated[int | None, typer.Option(help="Default: the trainer's.")] = None,
     seeds: Annotated[int, typer.Option(min=2, help="Folds, each with a seed of its own.")] = 5,
+    loss: Annotated[str | None, typer.Option(help="Rule for imbalance; see the trainer.")] = None,
+    prior_correction: Annotated[
+        float | None, typer.Option(help="Share of log class frequency taken off; see the trainer.")
+    ] = None,
     only: Annotated[
         list[int] | None,
         typer.Option(help="Train just these seeds, so that processes can share the work."),
@@ -51,8 +55,8 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     dataset = load_dataset(data)
     given: dict[str, Any] = {"backbone": backbone, "pretrained": pretrained}
-    if epochs is not None:
-        given["epochs"] = epochs
+    options = {"epochs": epochs, "loss": loss, "prior_correction": prior_correction}
+    given |= {name: value for name, value in options.items() if value is not None}
     for seed, split in enumerate(make_folds(dataset, seeds, seed=0)):
         result = out / f"seed-{seed}.json"
         if result.is_file() or (only and seed not in only):
