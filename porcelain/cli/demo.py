@@ -51,7 +51,7 @@ def demo(
         bundle,
         *("classifier", "train", "--data", str(photos), "--out", str(bundle)),
         *("--backbone", backbone, "--pretrained", pretrained, "--epochs", str(epochs)),
-        *("--logs", str(out / "logs"), "--name", "demo-classifier", *common),
+        *("--logs", str(out / "logs"), "--name", "demo-classifier", "--no-refit", *common),
     )
     _step(
         report,
