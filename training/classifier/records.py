@@ -45,14 +45,19 @@ class EpochRecord:
 
 @dataclass
 class Progress:
-    """What a checkpoint keeps beside tensors."""
+    """What a checkpoint keeps beside tensors.
+
+    Attributes:
+        history: Every epoch so far.
+        best_epoch: The latest epoch that scores as well as any, within the tolerance; from 1.
+    """
 
     history: list[EpochRecord] = field(default_factory=list)
     best_epoch: int = 0
 
     def best_score(self) -> float:
-        """The score of the best epoch so far."""
-        return self.history[self.best_epoch - 1].score if self.best_epoch else -1.0
+        """The highest score of any epoch so far."""
+        return max((record.score for record in self.history), default=0.0)
 
 
 def log_record(writer: SummaryWriter, record: EpochRecord) -> None:

@@ -55,7 +55,11 @@ class TrainSettings(BaseModel):
         mixup: Beta parameter of mixup; 0 turns it off.
         averaging: Decay of the exponential moving average of the weights, per step.
         gradient_norm: Largest gradient norm; larger gradients are scaled down.
-        patience: Epochs without a better mean validation F1-macro before training stops.
+        patience: Epochs that score worse than the best by more than `tolerance`, one after the
+            other, before training stops.
+        tolerance: How much lower the mean validation F1-macro of a later epoch may be and the
+            epoch still be preferred. A hundred pictures cannot tell less apart, and weights from
+            the end of the rate's fall are the better ones.
         input_size: Side of the model's input in pixels.
         cached_size: Side at which decoded pictures are kept for augmentation.
         resize: How a picture fills the square input.
@@ -85,6 +89,7 @@ class TrainSettings(BaseModel):
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.99
     gradient_norm: Annotated[float, Field(gt=0)] = 2.0
     patience: Annotated[int, Field(ge=1)] = 15
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.02
     input_size: Annotated[int, Field(ge=32)] = DEFAULT_SIZE
     cached_size: Annotated[int, Field(ge=32)] = 256
     resize: ResizeRule = "letterbox-crop"

@@ -153,7 +153,7 @@ class ClassifierTrainer:
         record = EpochRecord(epoch + 1, loss, rate, scores, float(np.mean(recent)))
         history.append(record)
         # Without validation pictures the last epoch is the best there is.
-        if record.score >= self.progress.best_score() or not scores:
+        if record.score >= self.progress.best_score() - self.settings.tolerance or not scores:
             self.progress.best_epoch = record.epoch
             self.best = {name: value.clone() for name, value in self.average.state.items()}
         return record
