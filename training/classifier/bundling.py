@@ -32,6 +32,7 @@ from training.classifier.calibration import (
     fit_temperature,
 )
 from training.classifier.evaluation.metrics import bundle_metrics, evaluate_predictions
+from training.classifier.evaluation.selection import DIGESTS_FILE
 from training.classifier.export import ServingModel, export_onnx, verify_onnx
 from training.classifier.model import MultiTaskClassifier
 from training.classifier.records import LabelledPictures
@@ -41,7 +42,6 @@ from training.data.split import SUBSETS, Split, write_split
 
 WEIGHTS_FILE = "model.safetensors"
 TRAINING_FILE = "training.json"
-DIGESTS_FILE = "digests.json"
 
 
 @dataclass(frozen=True)

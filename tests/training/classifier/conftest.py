@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from porcelain.dataset import Record, write_metadata
@@ -59,3 +60,9 @@ def settings() -> TrainSettings:
         mixup=0.2,
         dropout=0.2,
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Pictures this small gain nothing from threads, which wait for each other on busy cores."""
+    torch.set_num_threads(1)
