@@ -3,7 +3,7 @@
 Uvicorn with two workers, uvloop and httptools; a plain `def` endpoint, so that decoding and
 inference run in the thread pool beside the event loop; ONNX Runtime with one thread per worker,
 since the workers are as many as the cores; only the outputs that are needed; Pillow with the
-same letterbox. It decodes at full size, as Pillow does by default.
+same letterbox or crop. It decodes at full size, as Pillow does by default.
 
 Run by uvicorn: `uvicorn benchmarks.references.fastapi_app:app --workers 2`, with the bundle's
 folder in the environment variable BUNDLE.
@@ -24,11 +24,12 @@ from fastapi import FastAPI, File, Form, HTTPException, UploadFile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 SIDE = 224
+LONGEST = {"letterbox": SIDE, "letterbox-crop": 256}
 
 folder = Path(os.environ["BUNDLE"])
-labels: dict[str, list[str]] = json.loads((folder / "bundle.json").read_text())["classifier"][
-    "labels"
-]
+info = json.loads((folder / "bundle.json").read_text())["classifier"]
+labels: dict[str, list[str]] = info["labels"]
+rule: str = info["resize"]
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
 options.inter_op_num_threads = 1
@@ -41,15 +42,17 @@ app = FastAPI()
 
 
 def load(data: bytes) -> npt.NDArray[np.uint8]:
-    """Decode at full size and letterbox to uint8 [224, 224, 3]."""
+    """Decode at full size and fit to uint8 [224, 224, 3] as the bundle's rule says."""
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
-    scale = SIDE / max(image.size)
+    longest = LONGEST[rule]
+    scale = longest / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     pixels = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
-    top, left = (SIDE - height) // 2, (SIDE - width) // 2
-    return np.pad(
-        pixels, ((top, SIDE - height - top), (left, SIDE - width - left), (0, 0)), mode="edge"
-    )
+    missing = [max(0, SIDE - side) for side in (height, width)]
+    margins = [(gap // 2, gap - gap // 2) for gap in missing]
+    pixels = np.pad(pixels, (*margins, (0, 0)), mode="edge")
+    top, left = (pixels.shape[0] - SIDE) // 2, (pixels.shape[1] - SIDE) // 2
+    return pixels[top : top + SIDE, left : left + SIDE]
 
 
 def predict(pixels: npt.NDArray[np.uint8], top_k: int) -> dict[str, Any]:
