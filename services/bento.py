@@ -129,6 +129,8 @@ def run(service: str, host: str, port: int, shutdown_seconds: int) -> None:
     check_address(host, port)
     os.environ["BENTOML_DO_NOT_TRACK"] = "True"
     os.environ.pop("BENTOML_NO_UDS", None)  # the inner service must stay on a Unix socket
+    # libuv: pause after each accepted connection, or the first worker to wake takes them all.
+    os.environ.setdefault("UV_TCP_SINGLE_ACCEPT", "1")
     with tempfile.TemporaryDirectory(prefix="porcelain-serve-") as home:
         # A home of its own: two servers that share one would clear each other's metrics.
         os.environ["BENTOML_HOME"] = home
