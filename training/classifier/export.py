@@ -14,7 +14,6 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from porcelain.bundle import CLASSIFIER_MODEL_FILE
 from porcelain.errors import PorcelainError
 from porcelain.predictor import ACTIVATION, FEATURES, INPUT
 from training.classifier.model import MultiTaskClassifier
@@ -189,11 +188,6 @@ values = session.run(names, {{"{INPUT}": numpy.load(sys.argv[2])}})
 numpy.savez(sys.argv[3], **dict(zip(names, values)))
 assert "torch" not in sys.modules
 """
-
-
-def model_file(folder: Path) -> Path:
-    """Where a bundle folder keeps the graph."""
-    return folder / CLASSIFIER_MODEL_FILE
 
 
 def _cells(feature_map: Tensor) -> tuple[Tensor, int, int]:

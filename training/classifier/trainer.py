@@ -234,7 +234,8 @@ class ClassifierTrainer:
     @torch.inference_mode()
     def predict(self, pictures: Pictures) -> dict[str, npt.NDArray[np.float64]]:
         """Logits per task [N, classes] of pictures at the input size, by the model as it is."""
-        self.model.eval()
+        # Exporting moves the model to the CPU.
+        self.model.to(self.device).eval()
         parts: dict[str, list[Tensor]] = {task: [] for task in self.model.tasks}
         for start in range(0, len(pictures), 64):
             pixels = torch.from_numpy(np.array(pictures.pixels[start : start + 64]))
