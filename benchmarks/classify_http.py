@@ -32,7 +32,8 @@ from rich.table import Table
 from benchmarks.corpus import ORIGINALS, SHARES, make_corpus, twelve_megapixels
 from benchmarks.load import BOUNDARY, LoadGenerator, form_body
 from benchmarks.references.in_process import Rate, with_processes, with_threads
-from benchmarks.servers import Running, free_port, maps, serving
+from benchmarks.servers import Running, maps, serving
+from porcelain.cli.demo import free_port
 
 CONNECTIONS = 8
 WORKERS = 2
