@@ -21,7 +21,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \
-		--editable '.[classifier,training,render,dev]'
+		--editable '.[classifier,generator,training,render,dev]'
 	@touch $@
 
 demo: setup
@@ -46,7 +46,7 @@ test-all: lint
 # Pinned versions of everything, without download addresses.
 constraints: setup
 	$(BIN)/python -m uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-annotate \
-		--no-header --upgrade --extra classifier --extra training --extra render --extra dev \
+		--no-header --upgrade --extra classifier --extra generator --extra training --extra render --extra dev \
 		pyproject.toml --output-file constraints.txt
 
 clean:

@@ -23,6 +23,7 @@ MANIFEST_FILE = "bundle.json"
 ALLOWED_SUFFIXES = frozenset({".onnx", ".safetensors", ".json", ".yaml", ".png"})
 
 CLASSIFIER_MODEL_FILE = "model.onnx"
+LORA_FILE = "lora/pytorch_lora_weights.safetensors"
 HELD_OUT_MODEL_FILE = "held-out/model.onnx"
 """The graph that has not learned from the test pictures, where `model.onnx` has: the one that the
 bundle's metrics, temperatures and thresholds were measured on."""
@@ -83,6 +84,70 @@ class ClassifierInfo(BaseModel):
     metrics: dict[str, TaskMetrics] = {}
 
 
+class BaseModelReference(BaseModel):
+    """The Stable Diffusion model that a LoRA was trained on.
+
+    Attributes:
+        reference: A hub id, a folder, or the name of a base that ships in `models/`.
+        revision: The hub's commit, where it came from there.
+        digest: SHA-256 over the weights' digests (`sampling.base.digest_of`): the LoRA fits
+            exactly this base.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reference: str
+    revision: str | None = None
+    digest: str
+
+
+class SamplingDefaults(BaseModel):
+    """How pictures are sampled unless a request says otherwise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: Annotated[int, Field(ge=1, le=1000)]
+    guidance_scale: Annotated[float, Field(ge=0, le=50)]
+    width: Annotated[int, Field(ge=8)]
+    height: Annotated[int, Field(ge=8)]
+
+
+class Combination(BaseModel):
+    """Labels that occurred together in training, unknown ones left out, and how often."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    labels: dict[str, str]
+    count: Annotated[int, Field(ge=1)]
+
+
+class GeneratorInfo(BaseModel):
+    """What sampling needs to know beside the LoRA's weights.
+
+    Attributes:
+        base: What the LoRA is loaded into.
+        prompt_template: See `porcelain.prompts.DEFAULT_TEMPLATE`; filled from the bundle's
+            `taxonomy.yaml`.
+        labels: Slugs per task that occurred in training, sorted.
+        combinations: Which labels occurred together, the most frequent first.
+        rank: Of the LoRA's matrices.
+        alpha: LoRA's scale is alpha / rank.
+        text_encoder: Whether the text encoder has an adapter too.
+        sampling: Defaults for sampling.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: BaseModelReference
+    prompt_template: str
+    labels: dict[str, list[str]]
+    combinations: list[Combination]
+    rank: Annotated[int, Field(ge=1)]
+    alpha: Annotated[float, Field(gt=0)]
+    text_encoder: bool = False
+    sampling: SamplingDefaults
+
+
 class Manifest(BaseModel):
     """The content of `bundle.json`."""
 
@@ -97,6 +162,7 @@ class Manifest(BaseModel):
     dataset_digest: str
     files: dict[str, str]
     classifier: ClassifierInfo | None = None
+    generator: GeneratorInfo | None = None
 
     def digest(self) -> str:
         """SHA-256 over the files' digests: one name for exactly this model."""
@@ -123,6 +189,17 @@ class Bundle(BaseModel):
         return self.manifest.classifier
 
     @property
+    def generator(self) -> GeneratorInfo:
+        """The generator's part of the manifest.
+
+        Raises:
+            BundleError: The bundle holds something else.
+        """
+        if self.manifest.generator is None:
+            raise BundleError(f"{self.path} is a {self.manifest.kind} bundle, not a generator.")
+        return self.manifest.generator
+
+    @property
     def measured_graph(self) -> str:
         """The graph that learned from the training part alone: the one to judge on the rest."""
         held_out = HELD_OUT_MODEL_FILE in self.manifest.files
@@ -136,6 +213,7 @@ def write_manifest(
     name: str,
     dataset_digest: str,
     classifier: ClassifierInfo | None = None,
+    generator: GeneratorInfo | None = None,
 ) -> Manifest:
     """Digest every file in `folder` and write its `bundle.json`.
 
@@ -159,6 +237,7 @@ def write_manifest(
         dataset_digest=dataset_digest,
         files=files,
         classifier=classifier,
+        generator=generator,
     )
     write_text(folder / MANIFEST_FILE, manifest.model_dump_json(indent=2) + "\n")
     return manifest
