@@ -35,7 +35,7 @@ def build_optimizer(model: MultiTaskClassifier, settings: TrainSettings) -> torc
                     "backbone": is_backbone,
                 }
             )
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 
 
 def set_rates(

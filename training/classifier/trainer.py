@@ -188,7 +188,7 @@ class ClassifierTrainer:
         self, images: Tensor, labels: Tensor, generator: torch.Generator, *, mix: bool
     ) -> Tensor:
         settings = self.settings
-        images = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        images = images.sub_(self.mean).div_(self.std)
         share, partner = 1.0, None
         if mix and settings.mixup > 0:
             # One share per batch (Zhang et al., arXiv 1710.09412).

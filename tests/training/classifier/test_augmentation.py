@@ -1,7 +1,8 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
-from training.classifier.augmentation import augment, to_unit_range
+from training.classifier.augmentation import _colours, _grid, augment, to_unit_range
 from training.classifier.settings import AugmentationSettings
 
 STILL = AugmentationSettings(zoom=(1.0, 1.0), rotation=0, stretch=0, colour=0, hue=0, flip=0)
@@ -61,3 +62,26 @@ def test_colour_changes_stay_within_bounds() -> None:
     assert ratio.std() > 0.01
     assert views.min() >= 0
     assert views.max() <= 1
+
+
+def test_the_grid_is_that_of_torch() -> None:
+    transforms = torch.randn(3, 2, 3, generator=generator())
+    expected = F.affine_grid(transforms, [3, 3, 32, 32], align_corners=False)
+    assert torch.allclose(_grid(transforms, 32), expected, atol=1e-5)
+
+
+def test_the_colour_matrix_is_contrast_saturation_and_gain_in_turn() -> None:
+    images = 0.4 + 0.2 * torch.rand((5, 3, 8, 8), generator=generator(3))
+    draws = generator(7)
+    settings = AugmentationSettings(colour=0.1, hue=0.05)
+
+    def factor(extent: float, channels: int = 1) -> torch.Tensor:
+        draw = torch.rand(5 * channels, generator=draws) * 2 - 1
+        return 1 + extent * draw.view(5, channels, 1, 1)
+
+    mean = images.mean((1, 2, 3), keepdim=True)
+    expected = (images - mean) * factor(0.1) + mean
+    grey = expected.mean(1, keepdim=True)
+    expected = (expected - grey) * factor(0.1) + grey
+    expected = expected * (factor(0.1) * factor(0.05, 3))
+    assert torch.allclose(_colours(images, settings, generator(7)), expected, atol=1e-6)
