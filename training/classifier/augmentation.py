@@ -79,7 +79,7 @@ def _grid(transforms: Tensor, size: int) -> Tensor:
 
 
 def _colours(images: Tensor, settings: AugmentationSettings, generator: torch.Generator) -> Tensor:
-    """Contrast about the picture's mean, saturation about each pixel's grey, and a gain per channel.
+    """Contrast about the mean, saturation about each pixel's grey, and a gain per channel.
 
     All three are linear in a pixel, so that one 3 x 3 matrix per picture does them in one pass.
     """
