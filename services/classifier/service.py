@@ -14,7 +14,6 @@ import signal
 from http import HTTPStatus
 from typing import Any
 
-import aiohttp
 import bentoml
 import numpy as np
 from bentoml.exceptions import BentoMLException
@@ -136,6 +135,9 @@ class ClassifierService:
         self._logger.info("ready")
 
     async def _infer(self, images: Any) -> Any:  # noqa: ANN401 - BentoML's proxy is untyped
+        # Needed with an inner service alone, and slow to import in every process.
+        import aiohttp
+
         assert self.inference is not None
         try:
             return await self.inference.to_async.call("infer", images)
