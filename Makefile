@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # PyPI's own torch and torchvision fit each other; other indexes may mix builds that do not.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: setup demo serve test test-all lint constraints clean help
+.PHONY: setup graphics demo serve test test-all lint constraints clean help
 
 help:
 	@echo "make demo     render pictures, train, serve, ask (first run installs everything)"
@@ -22,7 +22,17 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \
 		--editable '.[classifier,generator,training,render,dev]'
+	@$(BIN)/python -c 'from ctypes.util import find_library as find; \
+		raise SystemExit(not all(map(find, ["EGL", "GL", "X11"])))' || $(MAKE) --no-print-directory graphics
 	@touch $@
+
+# What VTK loads to render without a display; a desktop has it, a bare server has not.
+graphics:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+			--no-install-recommends libegl1 libgl1 libgl1-mesa-dri libx11-6 libxrender1 >/dev/null; \
+	else echo "Rendering needs the libraries libEGL, libGL and libX11; on Debian and Ubuntu:" \
+		"sudo apt-get install libegl1 libgl1 libgl1-mesa-dri libx11-6 libxrender1"; fi
 
 demo: setup
 	$(BIN)/porcelain demo
