@@ -1,0 +1,155 @@
+"""The Stable Diffusion model under a LoRA: finding it and loading it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors import SafetensorError
+
+from porcelain.errors import UserError
+from sampling.hub import download, revision_of
+from sampling.layout import INDEX_FILE, digest_of, pipeline_files, variant_of
+from sampling.quiet import quietly
+
+__all__ = [
+    "choose_device",
+    "default_dtype",
+    "digest_of",
+    "load_pipeline",
+    "resolve_base",
+    "revision_of",
+]
+
+MODELS_VARIABLE: Final = "PORCELAIN_MODELS"
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def resolve_base(reference: str, revision: str | None = None) -> Path:
+    """Find a base model: a folder, a base that ships with the project, or one on the hub.
+
+    Args:
+        reference: A folder with a `model_index.json`; the name of a base in `models/` (or in the
+            folder that `PORCELAIN_MODELS` names); or a hub id such as
+            `stable-diffusion-v1-5/stable-diffusion-v1-5`.
+        revision: The hub's commit, tag or branch; the default branch if None.
+
+    Returns:
+        The pipeline's folder.
+
+    Raises:
+        UserError: There is no such model, or the hub cannot be reached.
+    """
+    folder = Path(reference).expanduser()
+    if (folder / INDEX_FILE).is_file():
+        return folder
+    if _NAME.fullmatch(reference):
+        for models in _model_folders():
+            if (models / reference / INDEX_FILE).is_file():
+                return models / reference
+    if folder.exists():
+        raise UserError(
+            f"{folder} is not a Stable Diffusion model: it has no {INDEX_FILE}. Give a folder "
+            "that diffusers' save_pretrained wrote."
+        )
+    if _HUB_ID.fullmatch(reference):
+        return download(reference, revision)
+    shipped = sorted({p.parent.name for m in _model_folders() for p in m.glob(f"*/{INDEX_FILE}")})
+    raise UserError(
+        f"There is no base model {reference!r}; give a folder with a {INDEX_FILE}, a hub id such "
+        "as stable-diffusion-v1-5/stable-diffusion-v1-5"
+        + (f", or one that ships: {', '.join(shipped)}." if shipped else ".")
+    )
+
+
+def load_pipeline(
+    folder: Path, *, device: str = "auto", dtype: torch.dtype | None = None
+) -> StableDiffusionPipeline:
+    """Load a pipeline for inference: no safety checker, no progress bar, safetensors only.
+
+    Args:
+        folder: From `resolve_base`.
+        device: `cpu`, `cuda`, ..., or `auto`: CUDA where there is one.
+        dtype: Of all weights; None means the device's `default_dtype`.
+
+    Raises:
+        UserError: The folder is not a Stable Diffusion 1.x or 2.x text-to-image model.
+    """
+    place = choose_device(device)
+    pipeline_files(folder)  # a clear word on what is missing
+    try:
+        with quietly():
+            pipeline = StableDiffusionPipeline.from_pretrained(
+                folder,
+                dtype=dtype or default_dtype(place),
+                variant=variant_of(folder),
+                use_safetensors=True,
+                local_files_only=True,
+                safety_checker=None,
+                feature_extractor=None,
+                image_encoder=None,
+                requires_safety_checker=False,
+            )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"{folder} cannot be loaded as Stable Diffusion: {reason}") from error
+    _check_kind(pipeline, folder)
+    pipeline.set_progress_bar_config(disable=True)
+    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+        part.eval().requires_grad_(False)
+    return pipeline.to(place)
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """The device that a name stands for.
+
+    Raises:
+        UserError: No such device.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise UserError(f"There is no device {device!r}; use auto, cpu or cuda.") from error
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"Device {device} was asked for, but torch sees no CUDA GPU; use cpu.")
+    return place
+
+
+def default_dtype(device: torch.device) -> torch.dtype:
+    """float32 on a CPU, float16 on a GPU.
+
+    bfloat16 would be as fast there, but with its eight bits of precision what else is in a batch
+    shows in a picture.
+    """
+    return torch.float16 if device.type == "cuda" else torch.float32
+
+
+def _model_folders() -> Iterator[Path]:
+    if given := os.environ.get(MODELS_VARIABLE):
+        yield Path(given)
+    yield Path(__file__).parents[1] / "models"
+
+
+def _check_kind(pipeline: StableDiffusionPipeline, folder: Path) -> None:
+    """Refuse relatives of Stable Diffusion that take other inputs than a prompt and noise."""
+    unet, vae = pipeline.unet, pipeline.vae
+    if not isinstance(unet, UNet2DConditionModel) or not isinstance(vae, AutoencoderKL):
+        raise UserError(f"{folder} is not Stable Diffusion 1.x or 2.x; give such a model.")
+    config = unet.config
+    if (
+        config.in_channels != vae.config.latent_channels
+        or config.addition_embed_type is not None
+        or config.time_cond_proj_dim is not None
+    ):
+        raise UserError(
+            f"{folder} takes more than a prompt (inpainting, depth, XL or distilled); give a "
+            "Stable Diffusion 1.x or 2.x text-to-image model."
+        )

@@ -1,0 +1,131 @@
+"""The denoising loop over requests that differ in prompt, seed and guidance.
+
+Follows `StableDiffusionPipeline.__call__` step by step; what that takes once per call (guidance,
+generator, prompt) is a row of the batch here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor
+
+from sampling.embeddings import PromptEmbeddings
+
+OnStep = Callable[[int, int], bool]
+"""Called after each step with the steps done and their number; False stops the sampling."""
+
+
+class SamplingCancelledError(Exception):
+    """`on_step` asked to stop; there are no pictures."""
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """One picture.
+
+    Attributes:
+        prompt: What it shows.
+        seed: Of its own random numbers, which do not depend on the device.
+        guidance_scale: Of classifier-free guidance; none up to 1, which takes half the time.
+    """
+
+    prompt: str
+    seed: int
+    guidance_scale: float
+
+
+@torch.inference_mode()
+def denoise(
+    pipeline: StableDiffusionPipeline,
+    embeddings: PromptEmbeddings,
+    requests: Sequence[SampleRequest],
+    *,
+    steps: int,
+    shape: tuple[int, int, int],
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Latents [N, channels, h, w] of `requests`, in order.
+
+    Args:
+        pipeline: Its UNet, text encoder and scheduler configuration are used.
+        embeddings: Of `pipeline`.
+        requests: At least one.
+        steps: Of the scheduler.
+        shape: Channels, height and width of one picture's latents.
+        on_step: See `OnStep`.
+
+    Raises:
+        SamplingCancelledError: `on_step` said so.
+    """
+    device, dtype = pipeline.unet.device, pipeline.unet.dtype
+    # Schedulers keep state per call: a fresh one each time.
+    scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
+    scheduler.set_timesteps(steps, device=device)
+    generators = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
+    step_options: dict[str, Any] = {"return_dict": False}
+    if "generator" in inspect.signature(scheduler.step).parameters:
+        step_options["generator"] = generators
+    noise = torch.cat([torch.randn((1, *shape), generator=one) for one in generators])
+    latents: Tensor = noise.to(device, dtype) * scheduler.init_noise_sigma
+    guidance = _Guidance(embeddings, requests, device, dtype)
+    total = len(scheduler.timesteps)
+    for number, timestep in enumerate(scheduler.timesteps, start=1):
+        inputs = guidance.expand(scheduler.scale_model_input(latents, timestep))
+        prediction = pipeline.unet(
+            inputs, timestep, encoder_hidden_states=guidance.conditions, return_dict=False
+        )[0]
+        latents = scheduler.step(guidance.join(prediction), timestep, latents, **step_options)[0]
+        if on_step is not None and not on_step(number, total):
+            raise SamplingCancelledError
+    return latents
+
+
+class _Guidance:
+    """Classifier-free guidance for those rows that ask for it (Ho and Salimans, 2207.12598).
+
+    The UNet's batch holds the guided rows without their prompts, then all rows with them.
+
+    Attributes:
+        conditions: Prompt embeddings of the UNet's batch.
+    """
+
+    def __init__(
+        self,
+        embeddings: PromptEmbeddings,
+        requests: Sequence[SampleRequest],
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        scales = [request.guidance_scale for request in requests]
+        guided = [row for row, scale in enumerate(scales) if scale > 1]
+        self._guided = torch.tensor(guided, device=device, dtype=torch.long)
+        self._all = len(guided) == len(requests)
+        self._scales = torch.tensor(
+            [scales[row] for row in guided], device=device, dtype=dtype
+        ).view(-1, 1, 1, 1)
+        rows = [embeddings.of(request.prompt) for request in requests]
+        nothing = [embeddings.of("")] * len(guided)
+        self.conditions = torch.cat([*nothing, *rows]).to(device, dtype)
+
+    def expand(self, latents: Tensor) -> Tensor:
+        """The UNet's batch for `latents`."""
+        if self._all:
+            return torch.cat([latents, latents])
+        return torch.cat([latents[self._guided], latents])
+
+    def join(self, prediction: Tensor) -> Tensor:
+        """The guided prediction, one row per request."""
+        count = len(self._guided)
+        without, with_prompt = prediction[:count], prediction[count:]
+        if self._all:
+            return without + self._scales * (with_prompt - without)
+        joined = with_prompt.clone()
+        some = with_prompt[self._guided]
+        joined[self._guided] = without + self._scales * (some - without)
+        return joined

@@ -1,0 +1,173 @@
+"""Pictures from prompts: different prompts, seeds and guidance in one denoising batch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor
+
+from porcelain.bundle import LORA_FILE, Bundle
+from porcelain.errors import BundleError, UserError
+from sampling.base import choose_device, default_dtype, digest_of, load_pipeline, resolve_base
+from sampling.denoising import OnStep, SampleRequest, SamplingCancelledError, denoise
+from sampling.embeddings import PromptEmbeddings
+from sampling.lora import fuse_lora
+
+__all__ = ["Generator", "OnStep", "SampleRequest", "SamplingCancelledError"]
+
+DECODED_AT_ONCE = {"cpu": 2 * 512 * 512, "cuda": 16 * 512 * 512}
+"""Pixels that the autoencoder decodes at a time: its activations are a picture's size."""
+
+
+class Generator:
+    """A pipeline that samples in batches; threads that call it take turns.
+
+    A picture depends on its request, steps and size alone: by itself it has the same bytes each
+    time on one device, and in a batch it differs by rounding. It is, within rounding, the picture
+    that a plain `StableDiffusionPipeline` makes with the LoRA loaded, the base's own scheduler
+    and `torch.Generator("cpu").manual_seed(seed)`.
+    """
+
+    def __init__(self, pipeline: StableDiffusionPipeline) -> None:
+        """Sample with `pipeline` as it is; use `load` or `from_pipeline`."""
+        self._pipeline = pipeline
+        self._embeddings = PromptEmbeddings(pipeline)
+        self._lock = threading.Lock()
+        pipeline.unet.to(memory_format=torch.channels_last)
+        pipeline.vae.to(memory_format=torch.channels_last)
+
+    @classmethod
+    def load(
+        cls,
+        bundle: Bundle,
+        *,
+        base: str | None = None,
+        device: str = "auto",
+        dtype: torch.dtype | None = None,
+        compile_unet: bool = False,
+    ) -> Generator:
+        """Load a bundle's base and fuse its LoRA into it.
+
+        Args:
+            bundle: A verified generator bundle.
+            base: Where its base model is, if not where the bundle says.
+            device: `cpu`, `cuda`, or `auto`.
+            dtype: Of all weights; None means float32 on a CPU, float16 on a GPU.
+            compile_unet: See `from_pipeline`.
+
+        Raises:
+            UserError: The base model cannot be found or loaded.
+            BundleError: It is not the base that the LoRA was trained on.
+        """
+        reference = bundle.generator.base
+        place = choose_device(device)
+        folder = resolve_base(base or reference.reference, None if base else reference.revision)
+        if digest_of(folder) != reference.digest:
+            raise BundleError(
+                f"{folder} is not the base model that {bundle.path} was trained on "
+                f"({reference.reference}); give that one, or train anew on this one."
+            )
+        # In full precision, so that nothing of the LoRA is rounded away where it is fused.
+        pipeline = load_pipeline(folder, device="cpu", dtype=torch.float32)
+        fuse_lora(pipeline, bundle.path / LORA_FILE)
+        for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+            # Not diffusers' own `to`, which warns of parts to keep in float32 where there are none.
+            torch.nn.Module.to(part, place, dtype or default_dtype(place))
+        return cls.from_pipeline(pipeline, compile_unet=compile_unet)
+
+    @classmethod
+    def from_pipeline(
+        cls, pipeline: StableDiffusionPipeline, *, compile_unet: bool = False
+    ) -> Generator:
+        """Sample with a loaded pipeline, such as a base without a LoRA.
+
+        Args:
+            pipeline: From `sampling.base.load_pipeline`; the generator has it to itself from now.
+            compile_unet: Compile the UNet: faster on a GPU after a minute or more for each new
+                size. Pictures then differ from uncompiled ones by rounding.
+        """
+        if compile_unet:
+            pipeline.unet.compile(dynamic=True)
+        return cls(pipeline)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = self._pipeline.unet.device
+        return device
+
+    @property
+    def multiple(self) -> int:
+        """Width and height must be multiples of this."""
+        return int(self._pipeline.vae_scale_factor)
+
+    def sample(
+        self,
+        requests: Sequence[SampleRequest],
+        *,
+        steps: int,
+        width: int,
+        height: int,
+        on_step: OnStep | None = None,
+    ) -> list[npt.NDArray[np.uint8]]:
+        """Make one picture per request, all in one denoising batch.
+
+        Args:
+            requests: They may differ in everything.
+            steps: Of the base's own scheduler.
+            width: In pixels.
+            height: In pixels.
+            on_step: Called after each step with the steps done and their number; False stops.
+
+        Returns:
+            RGB pictures [height, width, 3], in order.
+
+        Raises:
+            UserError: Steps or size that the model cannot do.
+            SamplingCancelledError: `on_step` said so.
+        """
+        self._check(steps, width, height)
+        if not requests:
+            return []
+        channels = int(self._pipeline.unet.config.in_channels)
+        shape = (channels, height // self.multiple, width // self.multiple)
+        with self._lock:
+            latents = denoise(
+                self._pipeline,
+                self._embeddings,
+                requests,
+                steps=steps,
+                shape=shape,
+                on_step=on_step,
+            )
+            pixels = self._decode(latents, DECODED_AT_ONCE.get(self.device.type, 0))
+        return list(pixels)
+
+    def _check(self, steps: int, width: int, height: int) -> None:
+        most = int(self._pipeline.scheduler.config.num_train_timesteps)
+        if not 1 <= steps <= most:
+            raise UserError(f"{steps} steps are not possible; choose 1 to {most}.")
+        multiple = self.multiple
+        if min(width, height) < multiple or width % multiple or height % multiple:
+            raise UserError(
+                f"A picture of {width} x {height} is not possible; both must be multiples of "
+                f"{multiple}."
+            )
+
+    @torch.inference_mode()
+    def _decode(self, latents: Tensor, most_pixels: int) -> npt.NDArray[np.uint8]:
+        """Pixels [N, H, W, 3] of latents, some at a time."""
+        vae = self._pipeline.vae
+        area = latents.shape[2] * latents.shape[3] * self.multiple**2
+        pictures = []
+        for some in (latents / vae.config.scaling_factor).split(max(1, most_pixels // area)):
+            image = vae.decode(some.to(vae.dtype), return_dict=False)[0]
+            unit = (image / 2 + 0.5).clamp(0, 1).nan_to_num(0)
+            pictures.append(unit.permute(0, 2, 3, 1).float().mul(255).round().to(torch.uint8))
+        pixels: npt.NDArray[np.uint8] = torch.cat(pictures).cpu().numpy()
+        return pixels

@@ -1,0 +1,120 @@
+"""A pipeline with random weights in the layout of Stable Diffusion, small enough for tests.
+
+make_tiny_pipeline(folder)                                   # 1.5's layout
+make_tiny_pipeline(folder, prediction_type="v_prediction")   # 2.1's layout
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+WIDTH = 32  # of the text encoder
+SIZE = 64  # pixels
+
+
+def make_tiny_pipeline(folder: Path, *, prediction_type: str = "epsilon", seed: int = 0) -> Path:
+    """Write a pipeline to `folder` and return it; the same seed gives the same weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        second = prediction_type == "v_prediction"
+        tokenizer = _tokenizer(folder / "tokenizer")
+        pipeline = StableDiffusionPipeline(
+            vae=_autoencoder(),
+            text_encoder=_text_encoder(tokenizer, "gelu" if second else "quick_gelu"),
+            tokenizer=tokenizer,
+            unet=_unet(second),
+            scheduler=_scheduler(second),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        pipeline.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def _tokenizer(folder: Path) -> CLIPTokenizer:
+    """Letters and a few merges, in CLIP's own files."""
+    letters = sorted(ByteLevel.alphabet())
+    merges = [("v", "a"), ("s", "e</w>"), ("va", "se</w>"), ("b", "o"), ("w", "l</w>")]
+    merges.append(("bo", "wl</w>"))
+    tokens = [*letters, *(letter + "</w>" for letter in letters), *map("".join, merges)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n")
+    return CLIPTokenizer.from_pretrained(folder, model_max_length=77)
+
+
+def _text_encoder(tokenizer: CLIPTokenizer, activation: str) -> CLIPTextModel:
+    model = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=WIDTH,
+            intermediate_size=4 * WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=77,
+            hidden_act=activation,
+            projection_dim=WIDTH,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    # CLIP's initial scale is so small that all prompts would look alike to the UNet.
+    model.get_input_embeddings().weight.data.mul_(20)
+    return model
+
+
+def _autoencoder() -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(8, 8, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=4,
+        sample_size=SIZE,
+        scaling_factor=0.18215,
+    )
+
+
+def _unet(second: bool) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=SIZE // 8,
+        block_out_channels=(16, 32, 32, 32),
+        down_block_types=(*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
+        up_block_types=("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
+        layers_per_block=1,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=(2, 4, 4, 4) if second else 4,
+        use_linear_projection=second,
+        norm_num_groups=8,
+    )
+
+
+def _scheduler(second: bool) -> PNDMScheduler | DDIMScheduler:
+    schedule = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+    if second:
+        return DDIMScheduler(
+            **schedule,
+            prediction_type="v_prediction",
+            clip_sample=False,
+            set_alpha_to_one=False,
+            steps_offset=1,
+        )
+    return PNDMScheduler(**schedule, skip_prk_steps=True, set_alpha_to_one=False, steps_offset=1)
