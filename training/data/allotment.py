@@ -34,15 +34,22 @@ def allot(
     taken = dict.fromkeys(kinds, 0)
     while missing := total - sum(taken.values()):
         open_kinds = [kind for kind in kinds if taken[kind] < available[kind]]
-        shares = np.asarray([weights[kind] for kind in open_kinds])
-        wanted = missing * shares / shares.sum()
-        whole = np.floor(wanted + 1e-9).astype(np.int64)
-        # The largest remainders receive what rounding down left over.
-        for i in np.argsort(whole - wanted, kind="stable")[: missing - int(whole.sum())]:
-            whole[i] += 1
-        for kind, count in zip(open_kinds, whole.tolist(), strict=True):
+        shares = share_out(missing, [weights[kind] for kind in open_kinds])
+        for kind, count in zip(open_kinds, shares, strict=True):
             taken[kind] += min(count, available[kind] - taken[kind])
     return taken
+
+
+def share_out(total: int, weights: Sequence[float]) -> list[int]:
+    """Whole shares of `total` in proportion to `weights`; they add to it."""
+    shares = np.asarray(weights, dtype=np.float64)
+    wanted = total * shares / shares.sum()
+    whole = np.floor(wanted + 1e-9).astype(np.int64)
+    # The largest remainders receive what rounding down left over.
+    for i in np.argsort(whole - wanted, kind="stable")[: total - int(whole.sum())]:
+        whole[i] += 1
+    result: list[int] = whole.tolist()
+    return result
 
 
 def draw(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from porcelain.dataset import Dataset
 from training.data.alignment import similarity
-from training.data.fingerprints import Fingerprint, Likeness, fingerprint_dataset
+from training.data.fingerprints import Bits, Fingerprint, Likeness, fingerprint_dataset
 from training.data.groups import UnionFind
 
 SAME_DETAIL: Final = 0.94
@@ -26,11 +26,13 @@ camera position) reach 0.933; of copies cropped by 5 %, 99 % are above 0.97; cro
 resaved at JPEG quality 40, 99 % above 0.95.
 """
 
-# Most differing bits, phash and dhash together, for a pair to be looked at: 99 % of copies cropped
-# by 5 % are within, and one in 120 of all pairs of museum photographs.
-_MOST_BITS = 28
-# Nearest candidates that are aligned per picture: keeps the work linear in the pictures.
-_MOST_CANDIDATES = 12
+MOST_BITS: Final = 28
+"""Most differing bits, phash and dhash together, for a pair to be looked at: 99 % of copies cropped
+by 5 % are within, and one in 120 of all pairs of museum photographs."""
+
+MOST_CANDIDATES: Final = 12
+"""Nearest candidates that are aligned per picture: keeps the work linear in the pictures."""
+
 _BLOCK = 1024
 
 Pairs = npt.NDArray[np.int64]
@@ -88,6 +90,14 @@ def join_pairs(count: int, pairs: Iterable[DuplicatePair]) -> list[list[int]]:
     return [group for group in sets.sets() if len(group) > 1]
 
 
+def hash_distances(ones: Bits, others: Bits) -> npt.NDArray[np.float32]:
+    """Differing bits of every pair [N, M] of hashes [N, ...] and [M, ...]."""
+    # Bits as signs: the product of two hashes counts agreeing less differing bits, at BLAS speed.
+    signs, other_signs = _signs(ones), _signs(others)
+    result: npt.NDArray[np.float32] = (signs.shape[1] - signs @ other_signs.T) / 2
+    return result
+
+
 def _exact_pairs(prints: Sequence[Fingerprint]) -> tuple[list[DuplicatePair], list[int]]:
     """Pairs of equal files or pixels, and the indices that are nobody's exact copy."""
     pairs: list[DuplicatePair] = []
@@ -131,15 +141,13 @@ def _candidates(likenesses: Sequence[Likeness], mirrored: bool) -> Pairs:
     """Index pairs [M, 2], first below second, that are close by their hashes."""
     bits = np.stack([likeness.hashes for likeness in likenesses])
     others = np.stack([item.mirrored_hashes for item in likenesses]) if mirrored else bits
-    # Bits as signs: the product of two hashes counts agreeing less differing bits, at BLAS speed.
-    ones, twos = _signs(bits), _signs(others)
     found: list[Pairs] = []
     for start in range(0, len(likenesses), _BLOCK):
-        distance = (ones.shape[1] - ones[start : start + _BLOCK] @ twos.T) / 2
-        total = np.where(distance <= _MOST_BITS, distance, np.inf)
+        distance = hash_distances(bits[start : start + _BLOCK], others)
+        total = np.where(distance <= MOST_BITS, distance, np.inf)
         index = np.arange(len(total))
         total[index, index + start] = np.inf
-        keep = min(_MOST_CANDIDATES, total.shape[1])
+        keep = min(MOST_CANDIDATES, total.shape[1])
         nearest = np.argpartition(total, keep - 1, axis=1)[:, :keep]
         picked = np.isfinite(np.take_along_axis(total, nearest, axis=1))
         row = np.broadcast_to(index[:, None] + start, nearest.shape)
@@ -148,5 +156,5 @@ def _candidates(likenesses: Sequence[Likeness], mirrored: bool) -> Pairs:
     return np.unique(pairs, axis=0)
 
 
-def _signs(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+def _signs(bits: Bits) -> npt.NDArray[np.float32]:
     return np.where(bits.reshape(len(bits), -1), 1, -1).astype(np.float32)

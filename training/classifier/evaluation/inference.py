@@ -32,15 +32,21 @@ class Answers:
         readable: Indices of the paths that could be read [N].
         probabilities: Per task [N, classes].
         unreadable: Reason per index that could not be read.
+        features: Shared features [N, F]; None unless asked for, or where N is 0.
     """
 
     readable: npt.NDArray[np.int64]
     probabilities: dict[str, npt.NDArray[np.float32]]
     unreadable: dict[int, str]
+    features: npt.NDArray[np.float32] | None = None
 
 
 def answer(
-    predictor: Predictor, paths: Sequence[Path], on_progress: ProgressCallback | None = None
+    predictor: Predictor,
+    paths: Sequence[Path],
+    on_progress: ProgressCallback | None = None,
+    *,
+    features: bool = False,
 ) -> Answers:
     """Run the bundle on every file; one that cannot be read is named and takes no other down.
 
@@ -48,10 +54,12 @@ def answer(
         predictor: The bundle's predictor.
         paths: Picture files.
         on_progress: Called with pictures done and in all.
+        features: Also return the shared features.
     """
     readable: list[int] = []
     unreadable: dict[int, str] = {}
     parts: dict[str, list[npt.NDArray[np.float32]]] = {task: [] for task in predictor.tasks}
+    shared: list[npt.NDArray[np.float32]] = []
     done = 0
     for batch in _decoded_batches(predictor, paths):
         pictures = []
@@ -62,8 +70,11 @@ def answer(
                 readable.append(index)
                 pictures.append(decoded)
         if pictures:
-            for task, rows in predictor.run(np.stack(pictures)).probabilities.items():
+            outputs = predictor.run(np.stack(pictures), features=features)
+            for task, rows in outputs.probabilities.items():
                 parts[task].append(rows)
+            if outputs.features is not None:
+                shared.append(outputs.features)
         done += len(batch)
         if on_progress is not None:
             on_progress(done, len(paths))
@@ -71,7 +82,12 @@ def answer(
         task: np.concatenate(rows) if rows else np.zeros((0, len(labels)), dtype=np.float32)
         for (task, labels), rows in zip(predictor.info.labels.items(), parts.values(), strict=True)
     }
-    return Answers(np.asarray(readable, dtype=np.int64), probabilities, unreadable)
+    return Answers(
+        np.asarray(readable, dtype=np.int64),
+        probabilities,
+        unreadable,
+        np.concatenate(shared) if shared else None,
+    )
 
 
 def _decoded_batches(

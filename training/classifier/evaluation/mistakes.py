@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from porcelain.explanation import heat_map_png
 from porcelain.predictor import Predictor
 from porcelain.preparation import decode_and_prepare
 from training.classifier.evaluation.predictions import Predictions
+from training.pages.page import thumbnail_uri
 
 SHOWN = 8
 """Mistakes per task in the report."""
 
 _SIDE = 300
-_QUALITY = 82
 
 
 @dataclass(frozen=True)
@@ -101,16 +100,8 @@ def illustrate(
         overlay = heat_map_png(pixels, activation, (decoded.width, decoded.height), info.resize)
         illustrations.append(
             Illustration(
-                picture=_data_uri(decoded.pixels),
-                attention=_data_uri(Image.open(io.BytesIO(overlay)).convert("RGB")),
+                picture=thumbnail_uri(decoded.pixels, _SIDE),
+                attention=thumbnail_uri(Image.open(io.BytesIO(overlay)).convert("RGB"), _SIDE),
             )
         )
     return illustrations
-
-
-def _data_uri(image: Image.Image) -> str:
-    small = image.copy()
-    small.thumbnail((_SIDE, _SIDE), Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from porcelain.bundle import ClassifierInfo
 from porcelain.dataset import Dataset
 from porcelain.predictor import Predictor
@@ -28,15 +26,9 @@ from training.classifier.evaluation.mistakes import (
 )
 from training.classifier.evaluation.predictions import Predictions
 from training.classifier.evaluation.results import Evaluation, TaskEvaluation
+from training.pages.page import TASK_NAMES, page_templates
 
 TEMPLATE = "report.html.jinja"
-
-TASK_NAMES = {
-    "dynasty": Term(en="Dynasty", zh="朝代"),
-    "glaze": Term(en="Glaze", zh="釉色"),
-    "kiln": Term(en="Kiln", zh="窯口"),
-    "type": Term(en="Type", zh="器形"),
-}
 
 
 @dataclass(frozen=True)
@@ -78,36 +70,13 @@ def render_report(
         for task, result in evaluation.tasks.items()
         if result.support > 0
     ]
-    environment = Environment(
-        loader=PackageLoader("training.classifier.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["score"] = score
-    environment.filters["percent"] = percent
-    return environment.get_template(TEMPLATE).render(
+    templates = page_templates("training.classifier.evaluation")
+    return templates.get_template(TEMPLATE).render(
         evaluation=evaluation,
         info=predictor.info,
         sections=sections,
         names=_names(predictor.info, evaluation, taxonomy),
     )
-
-
-def score(value: float | None) -> str:
-    """A score with three decimals, or a dash."""
-    return "–" if value is None else f"{value:.3f}"
-
-
-def percent(value: float | None) -> str:
-    """A share in whole per cent, or a dash; all is 100 % only where it is all."""
-    if value is None:
-        return "–"
-    rounded = round(100 * value)
-    if rounded == 100 and value < 1:
-        return f"{100 * value:.1f} %" if value < 0.9995 else "> 99.9 %"
-    return f"{rounded} %"
 
 
 def _section(

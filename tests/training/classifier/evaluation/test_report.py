@@ -13,8 +13,8 @@ from porcelain.dataset import write_metadata
 from porcelain.predictor import Predictor
 from training.classifier.evaluation.charts import confusions, coverage_curve, matrix
 from training.classifier.evaluation.evaluate import evaluate_bundle
-from training.classifier.evaluation.report import percent, score
 from training.classifier.evaluation.results import Confusion
+from training.pages.page import percent, score
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}
 
