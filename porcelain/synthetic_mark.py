@@ -53,6 +53,22 @@ def is_marked_synthetic(picture: Path | bytes) -> bool:
         return _marked(file)
 
 
+def xmp_packets(data: bytes) -> list[bytes]:
+    """The XMP packets of a PNG, JPEG or WebP picture; damaged or foreign content has none.
+
+    Args:
+        data: The file's content.
+    """
+    file = io.BytesIO(data)
+    kind = sniff(data[:256])
+    if kind == "PNG":
+        return [text for keyword, text in _png_texts(file) if keyword == XMP_KEYWORD.encode()]
+    if kind == "JPEG":
+        prefix = _XMP_IN_JPEG[0]
+        return [p.removeprefix(prefix) for p in _jpeg_packets(file) if p.startswith(prefix)]
+    return list(_webp_packets(file)) if kind == "WEBP" else []
+
+
 def _marked(file: BinaryIO) -> bool:
     kind = sniff(file.read(256))
     file.seek(0)
