@@ -157,4 +157,5 @@ def _candidates(likenesses: Sequence[Likeness], mirrored: bool) -> Pairs:
 
 
 def _signs(bits: Bits) -> npt.NDArray[np.float32]:
-    return np.where(bits.reshape(len(bits), -1), 1, -1).astype(np.float32)
+    rows = bits.reshape(len(bits), int(np.prod(bits.shape[1:])))
+    return np.where(rows, 1, -1).astype(np.float32)
