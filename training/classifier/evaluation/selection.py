@@ -57,7 +57,7 @@ def select(dataset: Dataset, bundle: Bundle, subset: Subset) -> Selection:
         BundleError: `digests.json` is not what this version writes.
     """
     digests = _content_digests(dataset)
-    parts = _read_parts(bundle)
+    parts = known_parts(bundle)
     if not parts and subset in ("train", "validation", "test"):
         raise UserError(
             f"{bundle.path} has no {DIGESTS_FILE}, so its {subset} pictures are not known; use "
@@ -81,14 +81,12 @@ def select(dataset: Dataset, bundle: Bundle, subset: Subset) -> Selection:
     )
 
 
-def _content_digests(dataset: Dataset) -> list[str]:
-    # Hashing and reading release the interpreter lock.
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(lambda record: sha256_file(dataset.path(record)), dataset.records))
+def known_parts(bundle: Bundle) -> dict[str, str]:
+    """The part of each picture that the bundle knows, by digest; empty without the file.
 
-
-def _read_parts(bundle: Bundle) -> dict[str, str]:
-    """The part of each picture that the bundle knows, by digest; empty without the file."""
+    Raises:
+        BundleError: `digests.json` is not what this version writes.
+    """
     file = bundle.path / DIGESTS_FILE
     if not file.is_file():
         return {}
@@ -97,6 +95,12 @@ def _read_parts(bundle: Bundle) -> dict[str, str]:
         return {digest: part for part, digests in content.items() for digest in digests}
     except (ValueError, AttributeError, TypeError) as error:
         raise BundleError(f"{file} does not list digests per part: {error}") from error
+
+
+def _content_digests(dataset: Dataset) -> list[str]:
+    # Hashing and reading release the interpreter lock.
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return list(pool.map(lambda record: sha256_file(dataset.path(record)), dataset.records))
 
 
 def _reason_to_leave_out(record: Record, part: str | None, subset: Subset) -> str | None:
