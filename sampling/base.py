@@ -1,20 +1,17 @@
-"""The Stable Diffusion model under a LoRA: finding it and loading it."""
+"""The Stable Diffusion model under a LoRA: loading it for inference."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors import SafetensorError
 
 from porcelain.errors import UserError
-from sampling.hub import download, revision_of
-from sampling.layout import INDEX_FILE, digest_of, pipeline_files, variant_of
+from sampling.finding import resolve_base
+from sampling.hub import revision_of
+from sampling.layout import digest_of, pipeline_files, variant_of
 from sampling.quiet import quietly
 
 __all__ = [
@@ -25,47 +22,6 @@ __all__ = [
     "resolve_base",
     "revision_of",
 ]
-
-MODELS_VARIABLE: Final = "PORCELAIN_MODELS"
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-
-
-def resolve_base(reference: str, revision: str | None = None) -> Path:
-    """Find a base model: a folder, a base that ships with the project, or one on the hub.
-
-    Args:
-        reference: A folder with a `model_index.json`; the name of a base in `models/` (or in the
-            folder that `PORCELAIN_MODELS` names); or a hub id such as
-            `stable-diffusion-v1-5/stable-diffusion-v1-5`.
-        revision: The hub's commit, tag or branch; the default branch if None.
-
-    Returns:
-        The pipeline's folder.
-
-    Raises:
-        UserError: There is no such model, or the hub cannot be reached.
-    """
-    folder = Path(reference).expanduser()
-    if (folder / INDEX_FILE).is_file():
-        return folder
-    if _NAME.fullmatch(reference):
-        for models in _model_folders():
-            if (models / reference / INDEX_FILE).is_file():
-                return models / reference
-    if folder.exists():
-        raise UserError(
-            f"{folder} is not a Stable Diffusion model: it has no {INDEX_FILE}. Give a folder "
-            "that diffusers' save_pretrained wrote."
-        )
-    if _HUB_ID.fullmatch(reference):
-        return download(reference, revision)
-    shipped = sorted({p.parent.name for m in _model_folders() for p in m.glob(f"*/{INDEX_FILE}")})
-    raise UserError(
-        f"There is no base model {reference!r}; give a folder with a {INDEX_FILE}, a hub id such "
-        "as stable-diffusion-v1-5/stable-diffusion-v1-5"
-        + (f", or one that ships: {', '.join(shipped)}." if shipped else ".")
-    )
 
 
 def load_pipeline(
@@ -130,12 +86,6 @@ def default_dtype(device: torch.device) -> torch.dtype:
     shows in a picture.
     """
     return torch.float16 if device.type == "cuda" else torch.float32
-
-
-def _model_folders() -> Iterator[Path]:
-    if given := os.environ.get(MODELS_VARIABLE):
-        yield Path(given)
-    yield Path(__file__).parents[1] / "models"
 
 
 def _check_kind(pipeline: StableDiffusionPipeline, folder: Path) -> None:

@@ -7,8 +7,7 @@ generator, prompt) is a row of the batch here.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,28 +15,7 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from sampling.embeddings import PromptEmbeddings
-
-OnStep = Callable[[int, int], bool]
-"""Called after each step with the steps done and their number; False stops the sampling."""
-
-
-class SamplingCancelledError(Exception):
-    """`on_step` asked to stop; there are no pictures."""
-
-
-@dataclass(frozen=True)
-class SampleRequest:
-    """One picture.
-
-    Attributes:
-        prompt: What it shows.
-        seed: Of its own random numbers, which do not depend on the device.
-        guidance_scale: Of classifier-free guidance; none up to 1, which takes half the time.
-    """
-
-    prompt: str
-    seed: int
-    guidance_scale: float
+from sampling.request import OnStep, SampleRequest, SamplingCancelledError
 
 
 @torch.inference_mode()

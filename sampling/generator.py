@@ -12,11 +12,13 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from porcelain.bundle import LORA_FILE, Bundle
-from porcelain.errors import BundleError, UserError
-from sampling.base import choose_device, default_dtype, digest_of, load_pipeline, resolve_base
-from sampling.denoising import OnStep, SampleRequest, SamplingCancelledError, denoise
+from porcelain.errors import UserError
+from sampling.base import choose_device, default_dtype, load_pipeline
+from sampling.denoising import denoise
 from sampling.embeddings import PromptEmbeddings
+from sampling.finding import find_base
 from sampling.lora import fuse_lora
+from sampling.request import OnStep, SampleRequest, SamplingCancelledError
 
 __all__ = ["Generator", "OnStep", "SampleRequest", "SamplingCancelledError"]
 
@@ -64,14 +66,8 @@ class Generator:
             UserError: The base model cannot be found or loaded.
             BundleError: It is not the base that the LoRA was trained on.
         """
-        reference = bundle.generator.base
         place = choose_device(device)
-        folder = resolve_base(base or reference.reference, None if base else reference.revision)
-        if digest_of(folder) != reference.digest:
-            raise BundleError(
-                f"{folder} is not the base model that {bundle.path} was trained on "
-                f"({reference.reference}); give that one, or train anew on this one."
-            )
+        folder = find_base(bundle.generator.base, base)
         # In full precision, so that nothing of the LoRA is rounded away where it is fused.
         pipeline = load_pipeline(folder, device="cpu", dtype=torch.float32)
         fuse_lora(pipeline, bundle.path / LORA_FILE)

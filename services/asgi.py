@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from services.admission import Reservation
-from services.problems import Problem, bad_request, too_large
+from services.problems import Problem, bad_request, too_large, unsupported_type
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -51,6 +51,22 @@ class Request:
     def header(self, name: bytes) -> str:
         """A header's value, or an empty string."""
         return self.headers.get(name, b"").decode("latin-1")
+
+    def content_type(self) -> str:
+        """The body's declared type, in lower case, without parameters.
+
+        Raises:
+            Problem: 415, the body is compressed.
+        """
+        encoding = self.header(b"content-encoding").lower()
+        if encoding not in ("", "identity"):
+            raise unsupported_type(f"Send the body without Content-Encoding {encoding}.")
+        return self.header(b"content-type").partition(";")[0].strip().lower()
+
+    async def gone(self) -> None:
+        """Wait until the caller hangs up; call it when the body has been read."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
 
     def query(self) -> list[tuple[str, str]]:
         """The query's fields.
@@ -116,7 +132,7 @@ class Request:
 
 
 def _over(limit: int) -> Problem:
-    return too_large(f"The request has more than {limit:,} bytes; send a smaller picture or fewer.")
+    return too_large(f"The request has more than {limit:,} bytes; send less at a time.")
 
 
 @dataclass(slots=True)

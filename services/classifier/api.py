@@ -61,7 +61,7 @@ class ClassifierApi:
 
     async def classify(self, request: Request) -> Response:
         """Answer one picture."""
-        kind = _content_type(request)
+        kind = request.content_type()
         if kind == MULTIPART:
             form = await self._form(request, self._settings.max_bytes, 1)
             fields = {**self._query(request), **form.fields}
@@ -79,7 +79,7 @@ class ClassifierApi:
 
     async def classify_batch(self, request: Request) -> Response:
         """Answer several pictures, each on its own."""
-        if _content_type(request) != MULTIPART:
+        if request.content_type() != MULTIPART:
             raise unsupported_type(f"Send the pictures as {MULTIPART} in the field 'images'.")
         form = await self._form(request, self._settings.max_batch_bytes, self._settings.max_batch)
         pictures = _files(form, "images")
@@ -128,13 +128,6 @@ class ClassifierApi:
         if explain.lower() not in _TRUE | _FALSE:
             raise bad_request("option", "explain must be true or false.")
         return Options(int(top_k), explain.lower() in _TRUE)
-
-
-def _content_type(request: Request) -> str:
-    encoding = request.header(b"content-encoding").lower()
-    if encoding not in ("", "identity"):
-        raise unsupported_type(f"Send the body without Content-Encoding {encoding}.")
-    return request.header(b"content-type").partition(";")[0].strip().lower()
 
 
 def _files(form: Form, field: str) -> list[bytes]:

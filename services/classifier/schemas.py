@@ -9,37 +9,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from porcelain.bundle import TaskMetrics
 from porcelain.preparation import ResizeRule
+from services.schemas import Model, Problem, Schema
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Schema(BaseModel):
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-
-
-class Problem(_Schema):
-    """RFC 9457 problem details."""
-
-    type: str = Field(examples=["urn:porcelain:problem:corrupt"])
-    title: str
-    status: int
-    detail: str = Field(description="One sentence that says what to do.")
-    request_id: str | None = Field(None, description="Finds the request in the service's logs.")
-
-
-class Model(_Schema):
-    """Which model answered."""
-
-    name: str
-    version: str
-    digest: str = Field(description="SHA-256 over the digests of the bundle's files.")
-
-
-class Image(_Schema):
+class Image(Schema):
     """What was decoded; width and height are those of the upright picture."""
 
     width: int
@@ -47,14 +26,14 @@ class Image(_Schema):
     format: Literal["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"]
 
 
-class Candidate(_Schema):
+class Candidate(Schema):
     """A label and its calibrated probability."""
 
     label: str
     probability: Probability
 
 
-class Prediction(_Schema):
+class Prediction(Schema):
     """The answer to one task."""
 
     label: str
@@ -65,7 +44,7 @@ class Prediction(_Schema):
     top: list[Candidate]
 
 
-class Classified(_Schema):
+class Classified(Schema):
     """The answer about one picture."""
 
     image: Image
@@ -81,20 +60,20 @@ class ClassifyAnswer(Classified):
     model: Model
 
 
-class Failed(_Schema):
+class Failed(Schema):
     """A picture of a batch that could not be used."""
 
     error: Problem
 
 
-class BatchAnswer(_Schema):
+class BatchAnswer(Schema):
     """The answer of /v1/classify_batch: one entry per picture, in order."""
 
     model: Model
     results: list[Classified | Failed]
 
 
-class Preprocessing(_Schema):
+class Preprocessing(Schema):
     """How a picture becomes the model's input."""
 
     input_size: int
@@ -102,7 +81,7 @@ class Preprocessing(_Schema):
     formats: list[str]
 
 
-class Limits(_Schema):
+class Limits(Schema):
     """What one request may hold."""
 
     max_bytes: int
@@ -112,7 +91,7 @@ class Limits(_Schema):
     max_top_k: int
 
 
-class ModelAnswer(_Schema):
+class ModelAnswer(Schema):
     """The answer of /v1/model."""
 
     model: Model
