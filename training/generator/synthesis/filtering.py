@@ -1,0 +1,169 @@
+"""The filter: every rule applied to every candidate, in the order in which they were sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from porcelain.images import decode_image
+from porcelain.predictor import Predictor
+from training.classifier.evaluation.inference import answer
+from training.data.fingerprints import fingerprint
+from training.generator.synthesis.agreement import Reading, misread_tasks, read_labels
+from training.generator.synthesis.candidates import Candidate
+from training.generator.synthesis.copies import (
+    CopyThresholds,
+    Looks,
+    looks_of,
+    nearness,
+    repeats,
+)
+from training.generator.synthesis.defects import DefectLimits, Tones, find_defects, measure_tones
+from training.generator.synthesis.kinds import labels_of
+from training.generator.synthesis.photographs import Nearest, Photographs, describe_nearest
+
+
+class Reason(StrEnum):
+    """Why a picture is dropped."""
+
+    MISREAD = "misread"
+    COPY = "copy"
+    REPEAT = "repeat"
+    BLANK = "blank"
+    NOISE = "noise"
+    SATURATED = "saturated"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the filter says of one candidate.
+
+    Attributes:
+        candidate: What it was to show.
+        path: Its file.
+        reasons: Why it is dropped; none for a picture that is kept.
+        readings: The classifier's, per task.
+        misread: The tasks that it reads otherwise.
+        tones: What defects were judged by.
+        nearest: Of the photographs; None without any.
+        repeated: Name of the kept candidate that it repeats.
+    """
+
+    candidate: Candidate
+    path: Path
+    reasons: tuple[Reason, ...]
+    readings: Mapping[str, Reading]
+    misread: tuple[str, ...]
+    tones: Tones
+    nearest: Nearest | None
+    repeated: str | None
+
+    @property
+    def kept(self) -> bool:
+        """Whether no rule objects."""
+        return not self.reasons
+
+
+class Filter:
+    """Judges candidates batch by batch and remembers what it kept.
+
+    Attributes:
+        thresholds: From which likeness two pictures are one.
+    """
+
+    def __init__(
+        self,
+        *,
+        predictor: Predictor | None,
+        photographs: Photographs | None,
+        agreement: Mapping[str, float],
+        defects: DefectLimits,
+    ) -> None:
+        """Set the rules up.
+
+        Args:
+            predictor: Reads labels and gives features; None does without both.
+            photographs: What none may copy; None lets everything pass.
+            agreement: Per task, the least probability of a planned label.
+            defects: Where a picture is blank, noise or burnt.
+        """
+        self._predictor = predictor
+        self._photographs = photographs
+        self._agreement = agreement
+        self._defects = defects
+        self.thresholds = CopyThresholds() if photographs is None else photographs.thresholds
+        self._kept: Looks | None = None
+
+    def judge(self, candidates: Sequence[Candidate], paths: Sequence[Path]) -> list[Verdict]:
+        """Apply every rule to pictures that were sampled one after the other."""
+        pairs = zip(paths, candidates, strict=True)
+        prints = [fingerprint(path, candidate.name) for path, candidate in pairs]
+        readings, features = self._read(candidates, paths)
+        looks = looks_of(prints, features)
+        tones = [measure_tones(_pixels(path)) for path in paths]
+        nearest = self._nearest(looks)
+        misread = [misread_tasks(item, self._agreement) for item in readings]
+        reasons: list[list[Reason]] = []
+        for tone, near, tasks in zip(tones, nearest, misread, strict=True):
+            found = [Reason.MISREAD] if tasks else []
+            if near is not None and near.copied is not None:
+                found.append(Reason.COPY)
+            reasons.append(
+                found + [Reason(defect.value) for defect in find_defects(tone, self._defects)]
+            )
+        repeated = self._remember(looks, np.asarray([not found for found in reasons]))
+        return [
+            Verdict(
+                candidate=candidates[i],
+                path=paths[i],
+                reasons=(*reasons[i], Reason.REPEAT) if repeated[i] else tuple(reasons[i]),
+                readings=readings[i],
+                misread=misread[i],
+                tones=tones[i],
+                nearest=nearest[i],
+                repeated=repeated[i],
+            )
+            for i in range(len(candidates))
+        ]
+
+    def _read(
+        self, candidates: Sequence[Candidate], paths: Sequence[Path]
+    ) -> tuple[list[dict[str, Reading]], npt.NDArray[np.float32] | None]:
+        if self._predictor is None:
+            return [{} for _ in candidates], None
+        answers = answer(self._predictor, paths, features=True)
+        classes = self._predictor.info.labels
+        readings = [
+            read_labels(
+                labels_of(candidate.kind),
+                {task: rows[i] for task, rows in answers.probabilities.items()},
+                classes,
+            )
+            for i, candidate in enumerate(candidates)
+        ]
+        return readings, answers.features
+
+    def _nearest(self, looks: Looks) -> list[Nearest | None]:
+        if self._photographs is None:
+            return [None] * len(looks)
+        near = nearness(looks, self._photographs.looks)
+        return list(describe_nearest(near, self._photographs.looks.names, self.thresholds))
+
+    def _remember(self, looks: Looks, passing: npt.NDArray[np.bool_]) -> list[str | None]:
+        """Whom each repeats; what repeats nobody and passes is kept."""
+        kept = looks.take([]) if self._kept is None else self._kept
+        everyone = kept.join(looks)
+        copies = nearness(looks, everyone).copies(self.thresholds)
+        copied = repeats(copies[:, : len(kept)], copies[:, len(kept) :], passing)
+        staying = [i for i, other in enumerate(copied) if passing[i] and other is None]
+        self._kept = kept.join(looks.take(staying))
+        return [None if other is None else everyone.names[other] for other in copied]
+
+
+def _pixels(path: Path) -> npt.NDArray[np.uint8]:
+    return np.asarray(decode_image(path.read_bytes()).pixels)

@@ -1,0 +1,296 @@
+"""`porcelain generator synthesize`: plan, sample, filter, and leave a dataset folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from porcelain.bundle import Bundle, load_bundle
+from porcelain.files import atomic_folder, check_free, open_work_folder
+from porcelain.predictor import Predictor
+from porcelain.prompts import prompt_for
+from porcelain.vocabulary import TASKS, load_taxonomy
+from training.classifier.evaluation.selection import known_parts
+from training.data.allotment import Kind
+from training.generator.synthesis.candidates import Candidate, CandidateStore, Sampler
+from training.generator.synthesis.filtering import Filter, Verdict
+from training.generator.synthesis.kinds import labels_of
+from training.generator.synthesis.output import write_output
+from training.generator.synthesis.photographs import Photographs, read_photographs
+from training.generator.synthesis.plan import Plan
+from training.generator.synthesis.planning import choose_plan
+from training.generator.synthesis.results import (
+    CopyLimits,
+    ModelName,
+    SynthesisReport,
+    count_kinds,
+    count_rules,
+)
+from training.generator.synthesis.rounds import sample_until_met
+from training.generator.synthesis.settings import SynthesisSettings
+from training.generator.synthesis.sources import Sources, open_sources
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a synthesis reads.
+
+    Attributes:
+        bundle: The generator.
+        data: The real photographs; None counts on the bundle's own counts, and looks for no
+            copies of photographs.
+        split: Their split, if not the one beside them.
+        classifier: A classifier bundle that reads the pictures; None does without.
+        base: Where the generator's base model is, if not where its bundle says.
+        device: `cpu`, `cuda` or `auto`.
+        plan_file: A plan to follow to the letter.
+        kinds: Kinds to be made, in place of a plan.
+    """
+
+    bundle: Path
+    data: Path | None = None
+    split: Path | None = None
+    classifier: Path | None = None
+    base: str | None = None
+    device: str = "auto"
+    plan_file: Path | None = None
+    kinds: tuple[Kind, ...] = ()
+
+    def paths(self) -> list[Path]:
+        """Every file and folder that is read."""
+        given = (self.bundle, self.data, self.split, self.classifier, self.plan_file)
+        return [path for path in given if path is not None]
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """What a caller hears meanwhile. Every hook may be left out."""
+
+    message: Callable[[str], None] = lambda text: None
+    planned: Callable[[Plan], None] = lambda plan: None
+    reading: Callable[[int, int], None] = lambda done, total: None
+    sampling: Callable[[int, int, str], None] = lambda kept, planned, note: None
+
+
+@dataclass
+class _Run:
+    """One synthesis on its way."""
+
+    sources: Sources
+    classifier: Bundle | None
+    settings: SynthesisSettings
+    plan: Plan
+    warnings: list[str] = field(default_factory=list)
+
+
+def plan_synthesis(
+    inputs: Inputs, settings: SynthesisSettings, message: Callable[[str], None] = lambda text: None
+) -> Plan:
+    """What `synthesize` would make.
+
+    Raises:
+        UserError: As `synthesize`.
+    """
+    sources = open_sources(inputs.bundle, inputs.data, inputs.split, message)
+    return choose_plan(sources, settings, plan_file=inputs.plan_file, kinds=inputs.kinds)
+
+
+def synthesize(
+    inputs: Inputs,
+    out: Path,
+    settings: SynthesisSettings,
+    *,
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+) -> SynthesisReport:
+    """Make pictures after a plan, drop what is wrong, and leave the rest at `out`.
+
+    Interrupted, it goes on from the last batch when called again with the same generator, way of
+    sampling and seed; what was sampled is judged anew.
+
+    Args:
+        inputs: What to read.
+        out: Where the dataset folder is to appear.
+        settings: What to make and how.
+        overwrite: Replace what is at `out`.
+        reporter: Hears of plan and progress.
+
+    Returns:
+        The counts, which also lie in the folder.
+
+    Raises:
+        UserError: Options, bundles and folders that do not fit, or a plan that cannot be.
+    """
+    reporter = reporter or Reporter()
+    check_free(out, overwrite, inputs.paths())
+    run = _prepare(inputs, settings, reporter)
+    predictor = None
+    if run.classifier is not None:
+        graph = run.classifier.measured_graph
+        predictor = Predictor(run.classifier, threads=os.cpu_count() or 1, graph=graph)
+    photographs = _read_photographs(run, predictor, reporter)
+    judge = Filter(
+        predictor=predictor,
+        photographs=photographs,
+        agreement=run.settings.agreement,
+        defects=run.settings.defects,
+    )
+    work = out.parent / f".{out.name}.candidates.partial"
+    open_work_folder(work, _sampling_identity(run))
+    verdicts = _sample(run, inputs, work, judge, reporter)
+    report = _report(run, judge, verdicts)
+    with atomic_folder(out, overwrite=overwrite) as folder:
+        write_output(folder, run.sources, run.plan, verdicts, report)
+    shutil.rmtree(work)
+    return report
+
+
+def _prepare(inputs: Inputs, settings: SynthesisSettings, reporter: Reporter) -> _Run:
+    """Load what is read, make the plan, and say which rules cannot be applied."""
+    warnings: list[str] = []
+    sources = open_sources(inputs.bundle, inputs.data, inputs.split, warnings.append)
+    plan = choose_plan(sources, settings, plan_file=inputs.plan_file, kinds=inputs.kinds)
+    classifier = None if inputs.classifier is None else load_bundle(inputs.classifier, "classifier")
+    if classifier is None:
+        warnings.append(
+            "No classifier: nothing reads the labels of the pictures, and copies are not looked "
+            "for by features. Give --classifier."
+        )
+    else:
+        warnings += _untaught(plan, classifier)
+    if sources.photographs is None:
+        warnings.append(
+            "No photographs: copies of training pictures are not looked for. Give --data."
+        )
+    resolved = settings.resolved(sources.bundle.generator.sampling)
+    for warning in warnings:
+        reporter.message(warning)
+    reporter.planned(plan)
+    return _Run(sources, classifier, resolved, plan, warnings)
+
+
+def _untaught(plan: Plan, classifier: Bundle) -> list[str]:
+    """What the classifier cannot say of the plan's labels."""
+    known = classifier.classifier.labels
+    missing = {
+        f"{task} {label}"
+        for planned in plan.kinds
+        for task, label in labels_of(planned.kind).items()
+        if label not in known.get(task, ())
+    }
+    if not missing:
+        return []
+    return [
+        f"The classifier has not learned {', '.join(sorted(missing))}; there it does not judge."
+    ]
+
+
+def _read_photographs(
+    run: _Run, predictor: Predictor | None, reporter: Reporter
+) -> Photographs | None:
+    dataset = run.sources.photographs
+    if dataset is None or run.sources.split is None:
+        return None
+    photographs = read_photographs(
+        dataset,
+        frozenset(run.sources.split.names["train"]),
+        predictor,
+        run.settings.copy_quantile,
+        reporter.reading,
+    )
+    if run.classifier is not None:
+        leaked = _seen_by_classifier(run.classifier, photographs, run.sources)
+        if leaked:
+            run.warnings.append(
+                f"The classifier has learned from {leaked} picture(s) of the test part, so a "
+                "little of the answers leaks into what it lets pass; train it on the same split."
+            )
+            reporter.message(run.warnings[-1])
+    return photographs
+
+
+def _seen_by_classifier(classifier: Bundle, photographs: Photographs, sources: Sources) -> int:
+    """Test pictures that the classifier has learned from, by content."""
+    test = frozenset(sources.split.names["test"]) if sources.split is not None else frozenset()
+    parts = known_parts(classifier)
+    return sum(
+        item.name in test and parts.get(item.file_digest) == "train" for item in photographs.prints
+    )
+
+
+def _sampling_identity(run: _Run) -> dict[str, object]:
+    """What pictures sampled earlier must have in common with these."""
+    return {
+        "generator": run.sources.bundle.manifest.digest(),
+        "sampling": run.settings.sampling.model_dump(mode="json"),
+        "seed": run.settings.seed,
+    }
+
+
+def _sample(
+    run: _Run, inputs: Inputs, work: Path, judge: Filter, reporter: Reporter
+) -> list[Verdict]:
+    bundle, settings = run.sources.bundle, run.settings
+
+    def load() -> Sampler:
+        from sampling.generator import Generator
+
+        return Generator.load(bundle, base=inputs.base, device=inputs.device)
+
+    store = CandidateStore(work, load, settings.sampling, bundle.manifest.digest())
+    taxonomy = load_taxonomy(bundle.path)
+    template = bundle.generator.prompt_template
+    prompts = {
+        planned.kind: prompt_for(labels_of(planned.kind), taxonomy, template)
+        for planned in run.plan.kinds
+    }
+    state = {"kept": 0, "sampled": 0}
+
+    def tell(note: str = "") -> None:
+        text = f"{state['sampled']} sampled{note}"
+        reporter.sampling(state["kept"], run.plan.total, text)
+
+    def stepped(step: int, steps: int) -> bool:
+        tell(f", step {step}/{steps}")
+        return True
+
+    def fetch(batch: Sequence[Candidate]) -> list[Path]:
+        return store.fetch(batch, stepped)
+
+    def watch(kept: int, sampled: int) -> None:
+        state.update(kept=kept, sampled=sampled)
+        tell()
+
+    tell()
+    return sample_until_met(
+        run.plan,
+        prompts,
+        seed=settings.seed,
+        attempts=settings.attempts,
+        batch_size=settings.batch_size,
+        fetch=fetch,
+        judge=judge.judge,
+        watch=watch,
+    )
+
+
+def _report(run: _Run, judge: Filter, verdicts: Sequence[Verdict]) -> SynthesisReport:
+    photographs, limits = run.sources.photographs, judge.thresholds
+    return SynthesisReport(
+        generator=ModelName.of(run.sources.bundle),
+        classifier=None if run.classifier is None else ModelName.of(run.classifier),
+        classifier_graph=None if run.classifier is None else run.classifier.measured_graph,
+        data_digest=None if photographs is None else photographs.digest(),
+        settings=run.settings,
+        planned=run.plan.total,
+        sampled=len(verdicts),
+        kept=sum(verdict.kept for verdict in verdicts),
+        kinds=count_kinds(run.plan, verdicts),
+        rules=count_rules(verdicts),
+        misread={task: sum(task in v.misread for v in verdicts) for task in TASKS},
+        copy_limits=CopyLimits(bits=limits.bits, features=limits.features, detail=limits.detail),
+        warnings=run.warnings,
+    )
