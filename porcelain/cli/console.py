@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -55,6 +55,42 @@ class ProgressReporter:
     def advance(self, count: int = 1) -> None:
         """Say that `count` more steps are done."""
         self._bar.advance(self._task, count)
+
+
+class Stages:
+    """Work in several parts: one bar at a time, and words between them.
+
+    A bar appears with the first report of its part, so that a mistake made before leaves one line
+    and no bar.
+    """
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._bars: dict[str, ProgressReporter] = {}
+
+    def __enter__(self) -> Stages:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._close()
+
+    def report(self, part: str, count: int, total: int, note: str = "") -> None:
+        """Say how far a part is; the bar of another part ends."""
+        if part not in self._bars:
+            self._close()
+            self._bars[part] = self._stack.enter_context(progress(part, total))
+        self._bars[part].total(total)
+        self._bars[part].completed(count, note)
+
+    def say(self, view: RenderableType) -> None:
+        """Print a line or a table below the bar, which ends."""
+        self._close()
+        # A user's words may hold what rich would take for markup.
+        console().print(view, markup=False, soft_wrap=isinstance(view, str))
+
+    def _close(self) -> None:
+        self._stack.close()
+        self._bars.clear()
 
 
 def done(made: str, next_command: str | None = None) -> None:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from porcelain.cli.console import console, done, progress
-from porcelain.errors import UserError
+from porcelain.cli.options import build_settings
 
 if TYPE_CHECKING:
     from porcelain.bundle import Bundle
     from training.classifier.records import EpochRecord
-    from training.classifier.settings import TrainSettings
 
 app = typer.Typer(
     help="Train, evaluate and export the classifier.",
@@ -80,7 +79,10 @@ def train(
     served, because rare kinds have none to spare. Interrupted, the same command goes on from the
     last epoch.
     """
-    settings = _settings(
+    from training.classifier.settings import TrainSettings
+
+    settings = build_settings(
+        TrainSettings,
         backbone=backbone,
         pretrained=pretrained,
         epochs=epochs,
@@ -218,23 +220,3 @@ def print_metrics(bundle: Bundle) -> None:
             f"{accuracy.value:.3f} ({accuracy.low:.3f} to {accuracy.high:.3f})",
         )
     console().print(table)
-
-
-def _settings(**given: object) -> TrainSettings:
-    """The settings with every option that was given.
-
-    Raises:
-        UserError: Naming every option that is out of range.
-    """
-    from pydantic import ValidationError
-
-    from training.classifier.settings import TrainSettings
-
-    try:
-        return TrainSettings.model_validate({k: v for k, v in given.items() if v is not None})
-    except ValidationError as error:
-        faults = "; ".join(
-            f"--{'-'.join(str(p) for p in fault['loc']).replace('_', '-')}: {fault['msg']}"
-            for fault in error.errors()
-        )
-        raise UserError(faults) from error

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from porcelain.bundle import SamplingDefaults
+from porcelain.errors import UserError
 from porcelain.vocabulary import TASKS
 from training.data.ratio import Ratio, Rule
 from training.generator.synthesis.copies import QUANTILE
@@ -98,3 +100,28 @@ class SynthesisSettings(BaseModel):
     def identity(self) -> dict[str, Any]:
         """What a run that goes on must have in common with the one that was interrupted."""
         return self.model_dump(mode="json", exclude={"batch_size"})
+
+
+def parse_agreement(texts: Sequence[str]) -> dict[str, float] | None:
+    """Read thresholds: `0.6` for every task, `glaze=0.4` for one, later ones overrule earlier.
+
+    Returns:
+        None where nothing is given.
+
+    Raises:
+        UserError: Neither a number nor a task with one.
+    """
+    thresholds: dict[str, float] = {}
+    for text in texts:
+        task, equals, value = text.rpartition("=")
+        try:
+            share = float(value)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1 or (equals and task not in TASKS):
+            raise UserError(
+                f"--agreement {text!r} must be a probability from 0 to 1, or one of "
+                f"{', '.join(TASKS)} with it, such as glaze=0.4."
+            )
+        thresholds |= dict.fromkeys((task,) if equals else TASKS, share)
+    return thresholds or None

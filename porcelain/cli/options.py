@@ -1,0 +1,34 @@
+"""From options to a settings object, with every mistake told at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from porcelain.errors import UserError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Settings = TypeVar("Settings", bound="BaseModel")
+
+
+def build_settings(model: type[Settings], **given: object) -> Settings:
+    """The settings with every option that was given; None leaves the default.
+
+    Args:
+        model: The settings' class; its fields are named as the options are.
+        given: Values by field.
+
+    Raises:
+        UserError: Naming every option that is out of range.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate({k: v for k, v in given.items() if v is not None})
+    except ValidationError as error:
+        faults = "; ".join(
+            f"--{'-'.join(str(part) for part in fault['loc']).replace('_', '-')}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise UserError(faults) from error
