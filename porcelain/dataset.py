@@ -130,6 +130,11 @@ def read_metadata(root: Path) -> Dataset:
 
 def write_metadata(root: Path, records: Iterable[Record]) -> None:
     """Write `metadata.csv` atomically; optional columns appear where any row has them."""
+    write_text(root / METADATA_FILE, metadata_text(records))
+
+
+def metadata_text(records: Iterable[Record]) -> str:
+    """The content of `metadata.csv` for these rows."""
     rows = list(records)
     extra = sorted({column for record in rows for column in record.extra})
     columns = ["file_name", *TASKS]
@@ -152,7 +157,7 @@ def write_metadata(root: Path, records: Iterable[Record]) -> None:
             else:
                 values.append("true" if record.synthetic else "false")
         writer.writerow(values + [record.extra.get(column, "") for column in extra])
-    write_text(root / METADATA_FILE, text.getvalue())
+    return text.getvalue()
 
 
 def subset(dataset: Dataset, names: Iterable[str]) -> Dataset:

@@ -102,6 +102,16 @@ class Generator:
         """Width and height must be multiples of this."""
         return int(self._pipeline.vae_scale_factor)
 
+    def gpu_memory(self) -> dict[str, int]:
+        """Bytes of GPU memory allocated, reserved, and at most reserved; empty on a CPU."""
+        if self.device.type != "cuda":
+            return {}
+        return {
+            "allocated": torch.cuda.memory_allocated(self.device),
+            "reserved": torch.cuda.memory_reserved(self.device),
+            "peak": torch.cuda.max_memory_reserved(self.device),
+        }
+
     def sample(
         self,
         requests: Sequence[SampleRequest],

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from services.admission import Reservation
 from services.problems import Problem, bad_request, too_large, unsupported_type
 
+T = TypeVar("T")
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -63,8 +64,27 @@ class Request:
             raise unsupported_type(f"Send the body without Content-Encoding {encoding}.")
         return self.header(b"content-type").partition(";")[0].strip().lower()
 
-    async def gone(self) -> None:
-        """Wait until the caller hangs up; call it when the body has been read."""
+    async def while_connected(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, which is cancelled when the caller hangs up.
+
+        Args:
+            work: Begun when the body has been read.
+
+        Raises:
+            ClientGoneError: The caller hung up.
+        """
+        task = asyncio.create_task(work)
+        gone = asyncio.create_task(self._gone())
+        try:
+            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise ClientGoneError
+            return task.result()
+        finally:
+            gone.cancel()
+            task.cancel()
+
+    async def _gone(self) -> None:
         while (await self.receive())["type"] != "http.disconnect":
             pass
 

@@ -55,3 +55,53 @@ def classifier(
     load_bundle(settings.bundle, "classifier").classifier  # noqa: B018 - refuse it here, once
     BearerKeys(settings.key_file)
     run("services.classifier.service:ClassifierService", host, port, settings.shutdown_seconds)
+
+
+@app.command()
+def generator(
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Generator bundle to serve.", envvar="PORCELAIN_BUNDLE"),
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3001,
+    host: Annotated[str, typer.Option(help="IP address to listen on.")] = "127.0.0.1",
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the base model is, if not where the bundle says: a folder or a hub id."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help="Processes, each with the whole model; default one."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, or auto (default): CUDA where there is one.")
+    ] = None,
+) -> None:
+    """Make pictures from labels: POST /v1/generate.
+
+    [bold]Start:[/] porcelain serve generator --bundle runs/generator --port 3001
+
+    [bold]Ask:[/] curl -H 'Content-Type: application/json' -H 'Accept: image/png' -d '{"type": "vase"}' -o vase.png http://127.0.0.1:3001/v1/generate
+
+    Limits and everything else are environment variables, such as PORCELAIN_MAX_COUNT; the running
+    service describes itself at /openapi.json.
+    """  # noqa: E501 - one line to copy
+    from porcelain.bundle import load_bundle
+    from porcelain.errors import UserError
+    from sampling.finding import find_base
+    from services.auth import BearerKeys
+    from services.bento import run
+    from services.generator.settings import GeneratorSettings
+    from services.settings import environment_of, load_settings
+
+    if bundle is None:
+        raise UserError("Say which model to serve with --bundle DIR, or set PORCELAIN_BUNDLE.")
+    given = {"bundle": bundle.resolve(), "workers": workers, "device": device, "base": base}
+    os.environ.update(environment_of(**given))
+    settings = load_settings(GeneratorSettings)
+    info = load_bundle(settings.bundle, "generator").generator  # refuse here, once
+    find_base(info.base, settings.base)
+    BearerKeys(settings.key_file)
+    run("services.generator.service:GeneratorService", host, port, settings.shutdown_seconds)

@@ -8,6 +8,7 @@ make grow without bound.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from prometheus_client import (
@@ -47,7 +48,10 @@ def forget_dead_workers() -> None:
 class HttpMetrics:
     """Counts requests by route template and status."""
 
-    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+    def __init__(
+        self, buckets: Sequence[float] = SECONDS, registry: CollectorRegistry = REGISTRY
+    ) -> None:
+        """Count into `registry`; `buckets` are of the seconds to an answer."""
         forget_dead_workers()
         self._total = Counter(
             "porcelain_http_requests",
@@ -59,7 +63,7 @@ class HttpMetrics:
             "porcelain_http_request_duration_seconds",
             "Seconds from a request's headers to its answer.",
             ["route"],
-            buckets=SECONDS,
+            buckets=buckets,
             registry=registry,
         )
         self.in_progress = Gauge(

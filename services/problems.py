@@ -77,9 +77,14 @@ def unsupported_type(detail: str) -> Problem:
     return Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_content_type", detail)
 
 
-def full(detail: str) -> Problem:
-    """429: everything that may be in progress is; the caller waits a second."""
-    return Problem(HTTPStatus.TOO_MANY_REQUESTS, "full", detail, {"Retry-After": "1"})
+def unusable(detail: str, reason: str = "unusable_request") -> Problem:
+    """422: well-formed, but with a value that the service cannot or will not do."""
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, reason, detail)
+
+
+def full(detail: str, seconds: int = 1) -> Problem:
+    """429: everything that may be in progress is; the caller waits some seconds."""
+    return Problem(HTTPStatus.TOO_MANY_REQUESTS, "full", detail, {"Retry-After": str(seconds)})
 
 
 def not_ready() -> Problem:

@@ -94,7 +94,7 @@ def _autoencoder() -> AutoencoderKL:
 
 
 def _unet(second: bool) -> UNet2DConditionModel:
-    return UNet2DConditionModel(
+    unet = UNet2DConditionModel(
         sample_size=SIZE // 8,
         block_out_channels=(16, 32, 32, 32),
         down_block_types=(*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
@@ -105,6 +105,10 @@ def _unet(second: bool) -> UNet2DConditionModel:
         use_linear_projection=second,
         norm_num_groups=8,
     )
+    for name, weight in unet.named_parameters():
+        if ".attn2.to_out." in name:
+            weight.data.mul_(4)  # or prompts and guidance would hardly show in a picture
+    return unet
 
 
 def _scheduler(second: bool) -> PNDMScheduler | DDIMScheduler:

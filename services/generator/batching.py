@@ -1,0 +1,172 @@
+"""Which waiting pictures are made together; knows neither torch nor HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+LONGEST_RETRY = 60  # seconds: who comes back later than that may as well come back then
+_SMOOTHING = 0.3  # weight of the newest batch in the mean seconds per item
+
+
+class QueueFullError(Exception):
+    """More would wait than may."""
+
+    def __init__(self, retry_seconds: int) -> None:
+        """Say when to come back, by the work that waits."""
+        super().__init__(f"try again in {retry_seconds} seconds")
+        self.retry_seconds = retry_seconds
+
+
+@dataclass(slots=True, eq=False)
+class Job(Generic[Item, Result]):
+    """One item that waits; its future is cancelled when nobody wants it any more."""
+
+    item: Item
+    future: asyncio.Future[Result]
+    since: float = field(default_factory=time.perf_counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[Item, Result]):
+    """Items that are made together."""
+
+    jobs: Sequence[Job[Item, Result]]
+
+    @property
+    def items(self) -> list[Item]:
+        """What is to be made, in order."""
+        return [job.item for job in self.jobs]
+
+    def wanted(self) -> bool:
+        """Whether anybody still waits for any of it; may be asked from another thread."""
+        return any(not job.future.done() for job in self.jobs)
+
+
+def take_batch(
+    waiting: deque[Job[Item, Result]], most: int, key: Callable[[Item], Hashable]
+) -> tuple[Batch[Item, Result], int]:
+    """Take the oldest wanted item and those of its key that follow; the others keep their order.
+
+    Args:
+        waiting: Loses what is taken, and what nobody wants any more.
+        most: Items in one batch.
+        key: Only items of equal keys can be made together.
+
+    Returns:
+        The batch, empty where nothing waits, and how many items nobody wanted any more.
+    """
+    wanted = [job for job in waiting if not job.future.done()]
+    dropped = len(waiting) - len(wanted)
+    same = [job for job in wanted if key(job.item) == key(wanted[0].item)][:most]
+    taken = set(map(id, same))
+    waiting.clear()
+    waiting.extend(job for job in wanted if id(job) not in taken)
+    return Batch(same), dropped
+
+
+Work = Callable[[Batch[Item, Result]], Awaitable[Sequence[Result | Exception]]]
+
+
+class Batcher(Generic[Item, Result]):
+    """Hands waiting items to `work`, one batch at a time; used from one event loop."""
+
+    def __init__(
+        self,
+        work: Work[Item, Result],
+        *,
+        key: Callable[[Item], Hashable],
+        max_batch: int,
+        max_waiting: int,
+        gather_seconds: float = 0.0,
+        on_wait: Callable[[int, int], None] = lambda waiting, dropped: None,
+    ) -> None:
+        """Serve `work`.
+
+        Args:
+            work: Makes a batch; gives one result or exception per item, in order.
+            key: Only items of equal keys can be made together.
+            max_batch: Most items in a batch.
+            max_waiting: Most items that wait.
+            gather_seconds: A batch that is not full begins when this passes without a new item.
+            on_wait: Told of how many wait, and how many were dropped since the last call.
+        """
+        self._work = work
+        self._key = key
+        self._max_batch = max_batch
+        self._max_waiting = max_waiting
+        self._gather_seconds = gather_seconds
+        self._on_wait = on_wait
+        self._waiting: deque[Job[Item, Result]] = deque()
+        self._arrived = asyncio.Event()
+        self._seconds_per_item = 0.0
+
+    async def submit(self, items: Sequence[Item]) -> list[Result]:
+        """Wait for the results of `items`; when cancelled, they are dropped.
+
+        Raises:
+            QueueFullError: Too many wait already; none of `items` does.
+            Exception: What `work` gave for one of them.
+        """
+        if len(self._waiting) + len(items) > self._max_waiting:
+            raise QueueFullError(self._retry_seconds())
+        loop = asyncio.get_running_loop()
+        jobs: list[Job[Item, Result]] = [Job(item, loop.create_future()) for item in items]
+        self._waiting.extend(jobs)
+        self._on_wait(len(self._waiting), 0)
+        self._arrived.set()
+        try:
+            return list(await asyncio.gather(*(job.future for job in jobs)))
+        finally:
+            for job in jobs:
+                job.future.cancel()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        while True:
+            await self._arrived.wait()
+            await self._gather()
+            batch, dropped = take_batch(self._waiting, self._max_batch, self._key)
+            self._on_wait(len(self._waiting), dropped)
+            if batch.jobs:
+                await self._serve(batch)
+            if not self._waiting:
+                self._arrived.clear()
+
+    async def _gather(self) -> None:
+        """Let those who ask at the same moment, or were just answered, be in one batch."""
+        before = -1
+        while before < len(self._waiting) < self._max_batch and self._gather_seconds:
+            before = len(self._waiting)
+            await asyncio.sleep(self._gather_seconds)
+
+    async def _serve(self, batch: Batch[Item, Result]) -> None:
+        begun = time.perf_counter()
+        results: Sequence[Result | Exception]
+        try:
+            results = await self._work(batch)
+            if len(results) != len(batch.jobs):
+                raise RuntimeError(f"{len(batch.jobs)} items gave {len(results)} results")
+        except Exception as error:  # noqa: BLE001 - callers get it; the queue goes on
+            results = [error] * len(batch.jobs)
+        newest = (time.perf_counter() - begun) / len(batch.jobs)
+        self._seconds_per_item += _SMOOTHING * (newest - self._seconds_per_item)
+        for job, result in zip(batch.jobs, results, strict=True):
+            if job.future.done():
+                continue
+            if isinstance(result, Exception):
+                job.future.set_exception(result)
+            else:
+                job.future.set_result(result)
+
+    def _retry_seconds(self) -> int:
+        expected = math.ceil(len(self._waiting) * self._seconds_per_item)
+        return min(max(expected, 1), LONGEST_RETRY)

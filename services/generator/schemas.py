@@ -1,0 +1,102 @@
+"""What the generator is asked and answers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from porcelain.bundle import BaseModelReference, Combination, SamplingDefaults
+from porcelain.synthetic_picture import PictureFormat
+from services.schemas import Model, Schema
+
+LARGEST_SEED = 2**53 - 1
+"""The largest whole number that every JSON reader keeps exactly."""
+
+Label = Annotated[str, Field(max_length=100)]
+
+
+class GenerateRequest(BaseModel):
+    """The body of /v1/generate; a label that is left out, null or blank is not asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    dynasty: Label | None = None
+    glaze: Label | None = None
+    kiln: Label | None = None
+    type: Label | None = None
+    count: int = Field(1, ge=1, description="How many pictures.")
+    seed: int | None = Field(
+        None,
+        ge=0,
+        le=LARGEST_SEED,
+        description="Of the first picture; the next ones count up from it. Random if left out.",
+    )
+    steps: int | None = Field(None, ge=1, description="Of the sampler; the bundle's if left out.")
+    guidance_scale: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="How closely to follow the labels; the bundle's if left out, none up to 1.",
+    )
+    format: PictureFormat | None = Field(None, description="png if left out.")
+    allow_unseen: bool = Field(
+        False, description="Make combinations of labels that training never saw together."
+    )
+
+
+class Picture(Schema):
+    """One synthetic picture."""
+
+    seed: int = Field(description="Asked for alone, with the rest equal, it gives this picture.")
+    prompt: str
+    labels: dict[str, str | None] = Field(description="By task; null where not asked for.")
+    steps: int
+    guidance_scale: float
+    width: int
+    height: int
+    media_type: str
+    data: str = Field(description="The file, base64; it carries the mark of a synthetic picture.")
+
+
+class GenerateAnswer(Schema):
+    """The answer of /v1/generate as JSON."""
+
+    model: Model
+    images: list[Picture]
+
+
+class Adapter(Schema):
+    """The LoRA."""
+
+    rank: int
+    alpha: float
+    text_encoder: bool
+
+
+class Limits(Schema):
+    """What may be asked for."""
+
+    max_count: int
+    max_steps: int
+    max_guidance_scale: float
+    max_waiting: int = Field(description="Pictures.")
+    max_batch: int = Field(description="Pictures denoised at a time.")
+
+
+class ModelAnswer(Schema):
+    """The answer of /v1/model."""
+
+    model: Model
+    created: datetime
+    code_version: str
+    dataset_digest: str
+    base: BaseModelReference
+    lora: Adapter
+    prompt_template: str
+    labels: dict[str, list[str]] = Field(description="That occurred in training, per task.")
+    combinations: list[Combination] = Field(description="Labels that training saw together.")
+    sampling: SamplingDefaults
+    formats: list[str]
+    limits: Limits

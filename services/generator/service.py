@@ -1,0 +1,74 @@
+"""The generator as a BentoML service.
+
+One worker holds the pipeline, in a thread of its own beside the event loop. Requests that wait
+together are batched here rather than by BentoML's adaptive batching, which joins only what
+arrives within milliseconds, fails a whole batch for one item, and does not notice a caller that
+hung up. Settings are read when this module is imported: BentoML's decorators need the number of
+workers then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import bentoml
+
+from porcelain.bundle import load_bundle
+from services.admission import Admission
+from services.auth import BearerKeys
+from services.bento import RestService, worker_index
+from services.generator.api import GeneratorApi
+from services.generator.engine import Engine
+from services.generator.metrics import SECONDS, GeneratorMetrics
+from services.generator.settings import GeneratorSettings
+from services.logs import configure_logs
+from services.metrics import HttpMetrics, shared_folder
+from services.readiness import Readiness
+from services.rest import RestApp
+from services.settings import load_settings
+
+SETTINGS = load_settings(GeneratorSettings)
+
+
+@bentoml.service(
+    name="porcelain_generator", workers=SETTINGS.worker_count, service_class=RestService
+)
+class GeneratorService:
+    """REST in front of the pipeline."""
+
+    def __init__(self) -> None:
+        self._logger = configure_logs()
+        bundle = load_bundle(SETTINGS.bundle, "generator")
+        self._engine = Engine(bundle, SETTINGS, GeneratorMetrics(bundle), worker_index())
+        self._readiness = Readiness(shared_folder(), SETTINGS.worker_count)
+        keys = BearerKeys(SETTINGS.key_file)
+        self.rest = RestApp(
+            GeneratorApi(bundle, SETTINGS, self._engine, keys.required).routes(),
+            admission=Admission(SETTINGS.max_concurrency, SETTINGS.max_buffered_bytes),
+            readiness=self._readiness,
+            metrics=HttpMetrics(SECONDS),
+            keys=keys,
+            log_requests=SETTINGS.log_requests,
+        )
+
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    async def start(self) -> None:
+        """Load and warm up beside the event loop, which meanwhile answers 503."""
+        self._opening = asyncio.create_task(self._open())
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def stop(self) -> None:
+        """Stop the thread that samples."""
+        self._engine.close()
+        self._readiness.unmark()
+
+    async def _open(self) -> None:
+        try:
+            await self._engine.open()
+        except Exception:
+            self._logger.exception("the model cannot be loaded; this worker stops")
+            signal.raise_signal(signal.SIGTERM)
+            raise
+        self._readiness.mark()
+        self._logger.info("ready")
