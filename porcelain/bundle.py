@@ -7,6 +7,7 @@ parsed.
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from porcelain import __version__
-from porcelain.errors import BundleError
+from porcelain.errors import BundleError, UserError
 from porcelain.files import sha256_bytes, sha256_file, write_text
 from porcelain.preparation import ResizeRule
 
@@ -29,6 +30,7 @@ HELD_OUT_MODEL_FILE = "held-out/model.onnx"
 bundle's metrics, temperatures and thresholds were measured on."""
 
 SPLIT_FILE = "split.json"
+NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9._-]*$"
 
 
 class Interval(BaseModel):
@@ -155,7 +157,7 @@ class Manifest(BaseModel):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     kind: Literal["classifier", "generator"]
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
     version: str
     created: datetime
     code_version: str
@@ -204,6 +206,19 @@ class Bundle(BaseModel):
         """The graph that learned from the training part alone: the one to judge on the rest."""
         held_out = HELD_OUT_MODEL_FILE in self.manifest.files
         return HELD_OUT_MODEL_FILE if held_out else CLASSIFIER_MODEL_FILE
+
+
+def check_name(name: str) -> None:
+    """Refuse a model's name that a manifest cannot hold, before there is work to lose.
+
+    Raises:
+        UserError: It has other characters.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise UserError(
+            f"--name {name!r} is not possible; use lower-case letters, digits, dots, dashes and "
+            "underscores."
+        )
 
 
 def write_manifest(

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from porcelain.bundle import Bundle, load_bundle
+from porcelain.bundle import Bundle, check_name, load_bundle
 from porcelain.dataset import Dataset, label_indices, load_dataset, subset
 from porcelain.errors import DatasetError
 from porcelain.files import atomic_folder, check_free, open_work_folder
@@ -67,6 +67,7 @@ def train_classifier(
         UserError: Arguments, dataset, split or weights do not fit.
     """
     reporter = reporter or Reporter()
+    check_name(name)
     check_free(out, overwrite, (data,))
     work = out.parent / f".{out.name}.training"
     fitted = fit(data, work, settings, split=split, logs=logs, reporter=reporter)
