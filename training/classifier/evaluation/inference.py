@@ -18,6 +18,7 @@ from porcelain.predictor import Predictor
 from porcelain.preparation import Pixels, load_and_prepare
 
 ProgressCallback = Callable[[int, int], None]
+Load = Callable[[Path], Pixels]
 
 BATCH = 32
 # Decoded batches waiting for the model: enough that it never waits, little enough for memory.
@@ -47,6 +48,7 @@ def answer(
     on_progress: ProgressCallback | None = None,
     *,
     features: bool = False,
+    load: Load | None = None,
 ) -> Answers:
     """Run the bundle on every file; one that cannot be read is named and takes no other down.
 
@@ -55,13 +57,16 @@ def answer(
         paths: Picture files.
         on_progress: Called with pictures done and in all.
         features: Also return the shared features.
+        load: Makes a file the model's input; None prepares it as the service does.
     """
+    info = predictor.info
+    load = load or (lambda path: load_and_prepare(path, info.input_size, info.resize))
     readable: list[int] = []
     unreadable: dict[int, str] = {}
     parts: dict[str, list[npt.NDArray[np.float32]]] = {task: [] for task in predictor.tasks}
     shared: list[npt.NDArray[np.float32]] = []
     done = 0
-    for batch in _decoded_batches(predictor, paths):
+    for batch in decoded_batches(paths, load):
         pictures = []
         for index, decoded in batch:
             if isinstance(decoded, str):
@@ -90,15 +95,12 @@ def answer(
     )
 
 
-def _decoded_batches(
-    predictor: Predictor, paths: Sequence[Path]
-) -> Iterator[list[tuple[int, Pixels | str]]]:
-    """Batches of index and pixels, or the reason why there are none."""
-    info = predictor.info
+def decoded_batches(paths: Sequence[Path], load: Load) -> Iterator[list[tuple[int, Pixels | str]]]:
+    """Batches of index and pixels, or the reason why there are none; decoded on all cores."""
 
     def decode(index: int) -> tuple[int, Pixels | str]:
         try:
-            return index, load_and_prepare(paths[index], info.input_size, info.resize)
+            return index, load(paths[index])
         except (ImageError, OSError) as error:
             return index, str(error)
 

@@ -1,0 +1,136 @@
+"""Which pictures are compared with which: all, the rare kinds, and every class."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from porcelain.vocabulary import TASKS
+from training.data.allotment import Kind
+
+RARE_SHARE: Final = 0.5
+"""A class is rare with at most this share of the photographs that its task's classes have on
+average."""
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pictures that belong together.
+
+    Attributes:
+        name: `all`, `rare`, or task and label.
+        task: Of a class; None otherwise.
+        label: Of a class; None otherwise.
+        rare: Whether the class is rare, or the group that of all rare ones.
+    """
+
+    name: str
+    task: str | None = None
+    label: str | None = None
+    rare: bool = False
+
+    def holds(self, kind: Kind, rare: Mapping[str, frozenset[str]]) -> bool:
+        """Whether pictures of `kind` belong to it."""
+        if self.task is not None:
+            return kind[TASKS.index(self.task)] == self.label
+        return not self.rare or is_rare(kind, rare)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """How often each kind is to be sampled.
+
+    Attributes:
+        alike: Pictures per kind whose kinds occur as often as among the photographs.
+        rare: Further pictures of rare kinds, likewise among those.
+    """
+
+    alike: Mapping[Kind, int]
+    rare: Mapping[Kind, int]
+
+
+def rare_labels(kinds: Sequence[Kind]) -> dict[str, frozenset[str]]:
+    """Per task the labels with few photographs.
+
+    Args:
+        kinds: Of every training photograph.
+    """
+    result = {}
+    for i, task in enumerate(TASKS):
+        counts = Counter(label for kind in kinds if (label := kind[i]) is not None)
+        limit = RARE_SHARE * counts.total() / len(counts) if counts else 0.0
+        result[task] = frozenset(label for label, count in counts.items() if count <= limit)
+    return result
+
+
+def is_rare(kind: Kind, rare: Mapping[str, frozenset[str]]) -> bool:
+    """Whether any label of a kind is rare."""
+    return any(label in rare[task] for task, label in zip(TASKS, kind, strict=True))
+
+
+def groups_of_photographs(
+    kinds: Sequence[Kind], rare: Mapping[str, frozenset[str]]
+) -> Iterator[Group]:
+    """All, the rare ones if there are any, and every class, each task's rarest first."""
+    yield Group("all")
+    if any(is_rare(kind, rare) for kind in kinds):
+        yield Group("rare", rare=True)
+    for i, task in enumerate(TASKS):
+        counts = Counter(label for kind in kinds if (label := kind[i]) is not None)
+        for label, _ in sorted(counts.items(), key=lambda item: (item[1], item[0])):
+            yield Group(f"{task} {label}", task, label, label in rare[task])
+
+
+def draw_kinds(
+    kinds: Sequence[Kind], rare: Mapping[str, frozenset[str]], count: int, seed: int
+) -> Drawn:
+    """Draw what to sample, so that a class's pictures are as mixed as its photographs.
+
+    Args:
+        kinds: Of every training photograph.
+        rare: Per task the rare labels.
+        count: Pictures to draw from all kinds, and as many again from the rare ones.
+        seed: Of the draw.
+    """
+    rng = np.random.default_rng(seed)
+    named = [kind for kind in kinds if any(kind)]
+    few = [kind for kind in named if is_rare(kind, rare)]
+    return Drawn(_draw(named, count, rng), _draw(few, count, rng))
+
+
+def rows_of(
+    group: Group,
+    kinds: Sequence[Kind],
+    rare: Mapping[str, frozenset[str]],
+    extra: npt.NDArray[np.bool_] | None = None,
+) -> Rows:
+    """Which of some pictures a group compares.
+
+    Args:
+        group: It.
+        kinds: Of the pictures.
+        rare: Per task the rare labels.
+        extra: Pictures drawn beside the others because they are rare. Where they would make
+            rare kinds too frequent, among all pictures or those of a common class, they are left
+            out. None where there are none.
+    """
+    member = np.asarray([group.holds(kind, rare) for kind in kinds], dtype=np.bool_)
+    if extra is not None and not group.rare:
+        member &= ~extra
+    return np.flatnonzero(member)
+
+
+def _draw(kinds: Sequence[Kind], count: int, rng: np.random.Generator) -> dict[Kind, int]:
+    """Every photograph's kind equally often, as far as `count` goes."""
+    if not kinds:
+        return {}
+    rounds = -(-count // len(kinds))
+    order = np.concatenate([rng.permutation(len(kinds)) for _ in range(rounds)])[:count]
+    return dict(Counter(kinds[int(i)] for i in order))
