@@ -53,24 +53,20 @@ class Batch(Generic[Item, Result]):
 
 def take_batch(
     waiting: deque[Job[Item, Result]], most: int, key: Callable[[Item], Hashable]
-) -> tuple[Batch[Item, Result], int]:
-    """Take the oldest wanted item and those of its key that follow; the others keep their order.
+) -> Batch[Item, Result]:
+    """Take the oldest item and those of its key that follow; the others keep their order.
 
     Args:
-        waiting: Loses what is taken, and what nobody wants any more.
+        waiting: Loses what is taken.
         most: Items in one batch.
         key: Only items of equal keys can be made together.
-
-    Returns:
-        The batch, empty where nothing waits, and how many items nobody wanted any more.
     """
-    wanted = [job for job in waiting if not job.future.done()]
-    dropped = len(waiting) - len(wanted)
-    same = [job for job in wanted if key(job.item) == key(wanted[0].item)][:most]
+    same = [job for job in waiting if key(job.item) == key(waiting[0].item)][:most]
     taken = set(map(id, same))
+    others = [job for job in waiting if id(job) not in taken]
     waiting.clear()
-    waiting.extend(job for job in wanted if id(job) not in taken)
-    return Batch(same), dropped
+    waiting.extend(others)
+    return Batch(same)
 
 
 Work = Callable[[Batch[Item, Result]], Awaitable[Sequence[Result | Exception]]]
@@ -97,7 +93,7 @@ class Batcher(Generic[Item, Result]):
             max_batch: Most items in a batch.
             max_waiting: Most items that wait.
             gather_seconds: A batch that is not full begins when this passes without a new item.
-            on_wait: Told of how many wait, and how many were dropped since the last call.
+            on_wait: Told of how many wait, and how many of them just left without a result.
         """
         self._work = work
         self._key = key
@@ -128,18 +124,28 @@ class Batcher(Generic[Item, Result]):
         finally:
             for job in jobs:
                 job.future.cancel()
+            self._forget(set(map(id, jobs)))
 
     async def run(self) -> None:
         """Serve until cancelled."""
         while True:
             await self._arrived.wait()
             await self._gather()
-            batch, dropped = take_batch(self._waiting, self._max_batch, self._key)
-            self._on_wait(len(self._waiting), dropped)
+            batch = take_batch(self._waiting, self._max_batch, self._key)
+            self._on_wait(len(self._waiting), 0)
             if batch.jobs:
                 await self._serve(batch)
             if not self._waiting:
                 self._arrived.clear()
+
+    def _forget(self, jobs: set[int]) -> None:
+        """Take those of a request that left out of the queue."""
+        kept = [job for job in self._waiting if id(job) not in jobs]
+        dropped = len(self._waiting) - len(kept)
+        if dropped:
+            self._waiting.clear()
+            self._waiting.extend(kept)
+            self._on_wait(len(kept), dropped)
 
     async def _gather(self) -> None:
         """Let those who ask at the same moment, or were just answered, be in one batch."""
