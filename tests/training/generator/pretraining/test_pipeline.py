@@ -1,0 +1,232 @@
+"""The whole run: what it leaves, what it reads, and that an interruption changes nothing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
+from PIL import Image
+from safetensors.torch import load_file
+
+from porcelain.errors import UserError
+from training.generator.pretraining import first_stage, second_stage
+from training.generator.pretraining.pipeline import pretrain
+from training.generator.pretraining.settings import PretrainSettings
+from training.generator.pretraining.stage import StageTrainer
+from training.generator.pretraining.workshop import Reporter
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    found = {}
+    for path in sorted(folder.rglob("*.safetensors")):
+        part = {f"{path.parent.name}.{k}": v for k, v in load_file(path).items()}
+        found.update(part)
+    return found
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    a, b = weights(first), weights(second)
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_result_is_a_stable_diffusion_pipeline(
+    photos: Path, settings: PretrainSettings, tmp_path: Path
+) -> None:
+    out = tmp_path / "base"
+    seen = []
+    measures = pretrain(
+        photos,
+        out,
+        settings,
+        logs=tmp_path / "logs",
+        reporter=Reporter(step=lambda progress: seen.append(progress.stage)),
+    )
+    assert seen == ["autoencoder"] * 8 + ["diffusion"] * 8
+    assert {value.dtype for value in weights(out).values()} <= {torch.float16, torch.int64}
+    assert not list(tmp_path.glob(".base*"))
+    pipeline = StableDiffusionPipeline.from_pretrained(out, dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    for scheduler in (None, DPMSolverMultistepScheduler):
+        if scheduler is not None:
+            pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
+        picture = pipeline(
+            "a vase, white glaze",
+            num_inference_steps=3,
+            output_type="np",
+            generator=torch.Generator().manual_seed(0),
+        ).images[0]
+        assert picture.shape == (32, 32, 3)
+        assert np.isfinite(picture).all()
+        assert picture.std() > 0
+    training_scheduler = DDPMScheduler.from_pretrained(out, subfolder="scheduler")
+    assert training_scheduler.config.prediction_type == "v_prediction"
+    assert float(training_scheduler.alphas_cumprod[-1]) == 0.0
+    saved = json.loads((out / "measures.json").read_text())
+    assert saved == json.loads(json.dumps(measures))
+    assert saved["data"]["training_pictures"] == 16
+    assert saved["autoencoder"]["reconstruction"]["pictures"] == 4
+    total = sum(v.numel() for k, v in weights(out).items() if "position_ids" not in k)
+    assert saved["parameters"]["total"] == total
+    assert Image.open(out / "grid.png").size == (92 + 2 * 32, 34 + 2 * 32)
+    card = (out / "README.md").read_text()
+    assert saved["data"]["digest"] in card
+    assert "CC0-1.0" in card
+    assert "--autoencoder-steps 8" in card
+    assert PretrainSettings.model_validate_json((out / "settings.json").read_text()) == settings
+
+
+def test_saved_latents_have_unit_variance(
+    photos: Path, settings: PretrainSettings, tmp_path: Path
+) -> None:
+    out = tmp_path / "base"
+    pretrain(photos, out, settings)
+    pipeline = StableDiffusionPipeline.from_pretrained(out, dtype=torch.float32)
+    pictures = [
+        np.asarray(Image.open(photos / f"images/{i:02}.png").resize((32, 32), Image.BICUBIC))
+        for i in range(16)
+    ]
+    batch = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 127.5 - 1
+    with torch.no_grad():
+        posterior = pipeline.vae.encode(batch).latent_dist
+        latents = posterior.sample(torch.Generator().manual_seed(0))
+    latents = latents * pipeline.vae.config.scaling_factor
+    assert latents.mean(dim=(0, 2, 3)).abs().max() < 0.15
+    assert (latents.std(dim=(0, 2, 3)) - 1).abs().max() < 0.15
+
+
+@pytest.mark.parametrize("stopped", ["autoencoder", "diffusion"])
+def test_interrupted_run_ends_as_an_uninterrupted_one(
+    photos: Path,
+    settings: PretrainSettings,
+    tmp_path: Path,
+    stopped: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretrain(photos, tmp_path / "whole", settings)
+    advance = StageTrainer._advance
+
+    def break_off(trainer: StageTrainer, *arguments: object) -> object:
+        if trainer.name == stopped and trainer.step == 5:
+            trainer.save()
+            raise KeyboardInterrupt
+        return advance(trainer, *arguments)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(StageTrainer, "_advance", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(photos, tmp_path / "parts", settings)
+    assert not (tmp_path / "parts").exists()
+    steps = []
+    pretrain(
+        photos,
+        tmp_path / "parts",
+        settings,
+        reporter=Reporter(step=lambda progress: steps.append((progress.stage, progress.step))),
+    )
+    assert steps[0] == (stopped, 6)
+    assert same_weights(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_steps_may_change_when_a_run_goes_on(
+    photos: Path,
+    settings: PretrainSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(second_stage, "build_denoiser", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(photos, tmp_path / "base", settings)
+    shorter = settings.model_copy(
+        update={"diffusion": settings.diffusion.model_copy(update={"steps": 4})}
+    )
+    stages = []
+    measures = pretrain(
+        photos,
+        tmp_path / "base",
+        shorter,
+        reporter=Reporter(step=lambda progress: stages.append(progress.stage)),
+    )
+    assert stages == ["diffusion"] * 4
+    assert measures["diffusion"]["steps"] == 4
+    assert measures["autoencoder"]["steps"] == 8
+
+
+def test_only_training_pictures_are_learned_from(
+    photos: Path, settings: PretrainSettings, tmp_path: Path
+) -> None:
+    pretrain(photos, tmp_path / "first", settings)
+    for index in range(16, 24):
+        noise = np.random.default_rng(index).integers(0, 255, (48, 48, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(photos / f"images/{index:02}.png")
+    pretrain(photos, tmp_path / "second", settings)
+    assert same_weights(tmp_path / "first", tmp_path / "second")
+    changed = np.random.default_rng(0).integers(0, 255, (48, 48, 3), dtype=np.uint8)
+    Image.fromarray(changed).save(photos / "images/00.png")
+    pretrain(photos, tmp_path / "third", settings)
+    assert not same_weights(tmp_path / "first", tmp_path / "third")
+
+
+def test_test_pictures_are_not_even_opened(
+    photos: Path, settings: PretrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training.classifier import pictures
+
+    opened = []
+    load = pictures.load_and_prepare
+    monkeypatch.setattr(
+        pictures,
+        "load_and_prepare",
+        lambda path, *rest: opened.append(path.name) or load(path, *rest),
+    )
+    pretrain(photos, tmp_path / "base", settings)
+    assert sorted(opened) == [f"{i:02}.png" for i in range(20)]
+
+
+def test_autoencoder_of_another_base_is_used(
+    photos: Path, settings: PretrainSettings, tmp_path: Path
+) -> None:
+    pretrain(photos, tmp_path / "first", settings)
+    measures = pretrain(photos, tmp_path / "second", settings, autoencoder=tmp_path / "first")
+    assert measures["autoencoder"]["steps"] == 0
+    first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
+    inner = [k for k in first if k.startswith("vae.") and "quant" not in k]
+    assert inner
+    assert all(torch.equal(first[key], second[key]) for key in inner)
+
+
+def test_autoencoder_that_is_not_one_is_refused(
+    photos: Path, settings: PretrainSettings, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="holds no autoencoder"):
+        pretrain(photos, tmp_path / "base", settings, autoencoder=photos)
+    assert not (tmp_path / "base").exists()
+
+
+def test_existing_result_is_not_replaced_unasked(
+    photos: Path, settings: PretrainSettings, tmp_path: Path
+) -> None:
+    shutil.copytree(photos, tmp_path / "base")
+    with pytest.raises(UserError, match="already exists"):
+        pretrain(photos, tmp_path / "base", settings)
+
+
+def test_finished_first_stage_is_not_repeated(
+    photos: Path, settings: PretrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(second_stage, "build_denoiser", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(photos, tmp_path / "base", settings)
+    monkeypatch.setattr(first_stage, "_train", interrupt)
+    pretrain(photos, tmp_path / "base", settings)
+    assert (tmp_path / "base" / "model_index.json").is_file()

@@ -1,0 +1,155 @@
+"""The model card: what the base is, how to make it again, what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from porcelain.files import write_text
+from training.generator.pretraining.settings import PretrainSettings
+
+FRONT_MATTER = """\
+---
+license: apache-2.0
+library_name: diffusers
+pipeline_tag: text-to-image
+tags: [stable-diffusion, latent-diffusion, ceramics, porcelain]
+---
+"""
+
+PERCEPTUAL = {
+    "none": ("structural similarity at three scales and gradients, which need no trained weights"),
+}
+
+
+def write_card(
+    folder: Path,
+    name: str,
+    settings: PretrainSettings,
+    measures: dict[str, Any],
+    data_licences: list[str],
+) -> None:
+    """Write `README.md` of a pretrained base.
+
+    Args:
+        folder: The pipeline folder.
+        name: Of the base.
+        settings: How it was trained.
+        measures: The content of `measures.json`.
+        data_licences: Licences that the dataset names.
+    """
+    text = "\n".join(
+        [
+            FRONT_MATTER,
+            f"# {name}\n",
+            _introduction(settings, measures, data_licences),
+            "![Samples: forms by glazes](grid.png)\n",
+            "## Measures\n",
+            _measures_table(measures),
+            "## Make it again\n",
+            _command(settings, measures),
+            "## Limits\n",
+            _limits(settings, measures),
+        ]
+    )
+    write_text(folder / "README.md", text)
+
+
+def _introduction(settings: PretrainSettings, measures: dict[str, Any], licences: list[str]) -> str:
+    perceptual = settings.autoencoder.perceptual
+    compared = PERCEPTUAL.get(
+        perceptual, f"features of {measures['autoencoder']['perceptual_loss']}"
+    )
+    data = measures["data"]
+    named = f" (licence: {', '.join(licences)})" if licences else ""
+    return f"""\
+A small latent diffusion model of Chinese porcelain, {settings.size} pixels a side, trained from
+scratch in Stable Diffusion's own parts. It is a base to fine-tune with LoRA where no hub is
+reached, and small enough for a CPU:
+
+```python
+from diffusers import StableDiffusionPipeline
+
+pipeline = StableDiffusionPipeline.from_pretrained("FOLDER")
+prompt = "museum photograph of a vase, celadon green glaze, Longquan ware, Song dynasty"
+picture = pipeline(prompt, num_inference_steps=25, guidance_scale=3.0).images[0]
+```
+
+- **Autoencoder** (`AutoencoderKL`): to {settings.autoencoder.latent_channels} channels at an
+  eighth of the size; absolute error and {compared}. Latents have zero mean and unit variance per
+  channel (folded into its two 1 x 1 convolutions), so the scaling factor is 1.
+- **Text encoder** (`CLIPTextModel`, `CLIPTokenizer`): trained with the UNet; its vocabulary is
+  made from the prompts' words and every byte.
+- **UNet** (`UNet2DConditionModel`): v-prediction, min-SNR weighting, a noise schedule that ends
+  in pure noise.
+
+It learned from the training part ({data["training_pictures"]} pictures) of a dataset with SHA-256
+`{data["digest"]}`{named}. The weights' licence is Apache-2.0.
+"""
+
+
+def _measures_table(measures: dict[str, Any]) -> str:
+    autoencoder, diffusion = measures["autoencoder"], measures["diffusion"]
+    parameters = measures["parameters"]
+    rows = [
+        ("parameters", f"{parameters['total']:,}"),
+        ("of these autoencoder, text encoder, UNet", _three(parameters)),
+        ("size of all files", f"{measures['bytes'] / 2**20:.1f} MiB, float16"),
+    ]
+    held_out = autoencoder.get("reconstruction")
+    if held_out:
+        rows += [
+            (
+                f"reconstruction, PSNR ({held_out['pictures']:.0f} held-out pictures)",
+                f"{held_out['psnr']:.2f} dB (10th percentile "
+                f"{held_out['psnr_10th_percentile']:.2f} dB)",
+            ),
+            ("reconstruction, structural similarity", f"{held_out['ssim']:.3f}"),
+        ]
+        if "perceptual" in held_out:
+            what = autoencoder["perceptual_measure"]
+            rows.append((f"reconstruction, distance in {what}", f"{held_out['perceptual']:.4f}"))
+    rows += [
+        ("autoencoder, steps and hours", _effort(autoencoder)),
+        ("diffusion, steps and hours", _effort(diffusion)),
+    ]
+    for part in ("training", "held_out"):
+        if part in diffusion:
+            label = part.replace("_", "-")
+            rows.append((f"squared error of the velocity, {label}", f"{diffusion[part]:.4f}"))
+    lines = ["| what | value |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _command(settings: PretrainSettings, measures: dict[str, Any]) -> str:
+    command = [
+        "porcelain generator pretrain --data DATA --out OUT",
+        f"--size {settings.size} --seed {settings.seed}",
+        f"--autoencoder-steps {measures['autoencoder']['steps']}",
+        f"--steps {measures['diffusion']['steps']} --batch-size {settings.diffusion.batch_size}",
+        f"--perceptual {settings.autoencoder.perceptual}",
+    ]
+    return (
+        "```bash\n"
+        + " \\\n  ".join(command)
+        + "\n```\n\nEvery other setting is in `settings.json`, every number in `measures.json`.\n"
+    )
+
+
+def _limits(settings: PretrainSettings, measures: dict[str, Any]) -> str:
+    return f"""\
+- It knows forms, glazes and wares by their names in prompts like the one above; other words mean
+  nothing to it. Inscriptions and fine figures are texture, not drawing.
+- It was trained at {settings.size} pixels; other sizes repeat or cut off the object.
+- Its pictures are synthetic and say nothing of how a real object looked.
+"""
+
+
+def _three(parameters: dict[str, int]) -> str:
+    return ", ".join(f"{parameters[part] / 1e6:.2f} M" for part in ("vae", "text_encoder", "unet"))
+
+
+def _effort(stage: dict[str, Any]) -> str:
+    if not stage.get("steps"):
+        return "taken from another base"
+    return f"{stage['steps']:,} × {stage['batch_size']} pictures, {stage['hours']:.2f} h"

@@ -1,0 +1,147 @@
+"""The second stage: what text encoder and UNet minimise together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor, nn
+from transformers import CLIPTextModel
+
+from training.generator.pretraining.architecture import TRAINING_TIMESTEPS
+from training.generator.pretraining.captions import Captions
+from training.generator.pretraining.precision import autocast
+from training.generator.pretraining.settings import DiffusionSettings, Precision
+from training.generator.pretraining.stage import batch_indices, step_generator
+
+STAGE = 2
+
+
+class Denoiser(nn.Module):
+    """Text encoder and UNet, trained as one."""
+
+    def __init__(self, text_encoder: CLIPTextModel, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        self.text_encoder = text_encoder
+        self.unet = unet
+
+    def plain_attention(self) -> None:
+        """Compute attention as two matrix products.
+
+        Fused attention's backward pass on a CPU takes two to five times as long at these sizes.
+        """
+        self.unet.set_attn_processor(AttnProcessor())
+        self.text_encoder.set_attn_implementation("eager")
+
+    def forward(self, latents: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
+        """Predicted velocity [B, C, h, w] of noisy latents, given token ids [B, length]."""
+        context = self.text_encoder(tokens)[0]
+        output: Tensor = self.unet(latents, timesteps, context).sample
+        return output
+
+
+@dataclass(frozen=True)
+class DiffusionObjective:
+    """The error of the predicted velocity, weighted by min-SNR.
+
+    Attributes:
+        denoiser: In training.
+        latents: Of the training pictures and their mirror images, float16 [N, 2, C, h, w].
+        captions: Of the training pictures.
+        scheduler: Adds noise.
+        settings: Weights and chances.
+        seed: Of order, mirroring, noise, timesteps and dropped labels.
+    """
+
+    denoiser: Denoiser
+    latents: Tensor
+    captions: Captions
+    scheduler: DDIMScheduler
+    settings: DiffusionSettings
+    seed: int
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """The weighted loss of `step`."""
+        settings, device = self.settings, self.latents.device
+        generator = step_generator(self.seed, STAGE, step, device)
+        indices = batch_indices(len(self.latents), settings.batch_size, step, self.seed)
+        tokens = self.captions.tokens(
+            indices.tolist(),
+            dropped_labels=settings.dropped_labels,
+            empty_prompts=settings.empty_prompts,
+            seed=(self.seed, STAGE, step),
+        ).to(device)
+        places = torch.from_numpy(indices).to(device)
+        mirrored = torch.randint(0, 2, (len(indices),), generator=generator, device=device)
+        clean = self.latents[places, mirrored].float()
+        timesteps = stratified_timesteps(len(clean), generator, device)
+        noise = torch.randn(clean.shape, generator=generator, device=device)
+        noisy = self.scheduler.add_noise(clean, noise, timesteps)
+        wanted = self.scheduler.get_velocity(clean, noise, timesteps)
+        error = (self.denoiser(noisy, timesteps, tokens).float() - wanted).square()
+        weight = min_snr_weight(self.scheduler, timesteps, settings.snr_limit)
+        return {"velocity": (weight * error.mean(dim=(1, 2, 3))).mean()}
+
+
+def stratified_timesteps(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Timesteps [count] spread evenly over the schedule, with one random offset.
+
+    The loss of a batch varies less than with independent draws (Kingma et al., Variational
+    Diffusion Models, arXiv 2107.00630).
+    """
+    offset = torch.rand((), generator=generator, device=device)
+    places = (torch.arange(count, device=device) + offset) / count
+    order = torch.randperm(count, generator=generator, device=device)
+    return (places * TRAINING_TIMESTEPS).long().clamp_max(TRAINING_TIMESTEPS - 1)[order]
+
+
+def min_snr_weight(scheduler: DDIMScheduler, timesteps: Tensor, limit: float) -> Tensor:
+    """Weight of the velocity's squared error: min(1, limit / (SNR + 1)).
+
+    This is min-SNR with one added to the ratio, as a velocity has at the noisy end: the last
+    timestep is pure noise here (SNR 0) and would otherwise not be learned at all.
+
+    Args:
+        scheduler: Knows the ratio of signal to noise at every timestep.
+        timesteps: [B].
+        limit: Gamma.
+    """
+    kept = scheduler.alphas_cumprod.to(timesteps.device)[timesteps].double()
+    ratio = kept / (1.0 - kept)
+    return (limit / (ratio + 1.0)).clamp_max(1.0).float()
+
+
+@torch.inference_mode()
+def held_out_loss(
+    objective: DiffusionObjective,
+    latents: Tensor,
+    captions: Captions,
+    precision: Precision,
+    batch_size: int = 64,
+) -> float:
+    """The mean squared error of the velocity on pictures that training did not see.
+
+    Args:
+        objective: With the trained denoiser.
+        latents: Of those pictures, [N, 2, C, h, w].
+        captions: Of those pictures; nothing is dropped.
+        precision: Number format.
+        batch_size: Pictures at once.
+    """
+    device = objective.latents.device
+    total = 0.0
+    for start in range(0, len(latents), batch_size):
+        clean = latents[start : start + batch_size, 0].float().to(device)
+        generator = step_generator(0, STAGE, start, device)
+        timesteps = stratified_timesteps(len(clean), generator, device)
+        noise = torch.randn(clean.shape, generator=generator, device=device)
+        tokens = captions.tokens(range(start, start + len(clean))).to(device)
+        with autocast(device, precision):
+            output = objective.denoiser(
+                objective.scheduler.add_noise(clean, noise, timesteps), timesteps, tokens
+            )
+        wanted = objective.scheduler.get_velocity(clean, noise, timesteps)
+        total += float((output.float() - wanted).square().mean(dim=(1, 2, 3)).sum())
+    return total / max(1, len(latents))

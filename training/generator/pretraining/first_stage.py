@@ -1,0 +1,148 @@
+"""From pictures to latents: train an autoencoder or take one, normalise, encode once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate.utils import set_seed
+from diffusers import AutoencoderKL
+from PIL import Image
+
+from porcelain.errors import UserError
+from porcelain.files import replace_folder, write_json
+from training.generator.pretraining.architecture import build_autoencoder
+from training.generator.pretraining.autoencoder import (
+    AutoencoderObjective,
+    Pixels,
+    reconstruct,
+)
+from training.generator.pretraining.grid import draw_pairs
+from training.generator.pretraining.latents import (
+    channel_statistics,
+    encode_pictures,
+    fold_normalisation,
+    save_latents,
+)
+from training.generator.pretraining.perceptual import FeatureDistance
+from training.generator.pretraining.precision import fast_layout
+from training.generator.pretraining.stage import StageTrainer
+from training.generator.pretraining.workshop import Effort, Workshop
+
+AUTOENCODER_FOLDER = "autoencoder"
+LATENTS_FILE = "latents.npy"
+EFFORT_FILE = "effort.json"
+PREVIEW_PICTURES = 16
+
+
+def load_autoencoder(folder: Path) -> AutoencoderKL:
+    """The autoencoder of a pipeline folder, in float32.
+
+    Raises:
+        UserError: There is none.
+    """
+    try:
+        return AutoencoderKL.from_pretrained(
+            folder, subfolder="vae", dtype=torch.float32, local_files_only=True
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--autoencoder {folder} holds no autoencoder; give a Stable Diffusion pipeline "
+            "folder with vae/config.json and its weights."
+        ) from error
+
+
+def latent_factor(autoencoder: AutoencoderKL) -> int:
+    """How many pixels a side fall to one latent."""
+    return int(2 ** (len(autoencoder.config.block_out_channels) - 1))
+
+
+def run_first_stage(
+    shop: Workshop,
+    training: Pixels,
+    held_out: Pixels,
+    distance: FeatureDistance | None,
+    given: AutoencoderKL | None,
+) -> tuple[AutoencoderKL, Effort]:
+    """Leave a normalised autoencoder and the training pictures' latents in the work folder.
+
+    Args:
+        shop: The run.
+        training: Training pictures, uint8 [N, H, W, 3].
+        held_out: Pictures to look at on the way.
+        distance: Perceptual distance to train with; None for structure.
+        given: An autoencoder to use as it is; None trains one.
+
+    Returns:
+        The autoencoder on the device, in evaluation mode, and what training it took.
+    """
+    folder = shop.work / AUTOENCODER_FOLDER
+    if folder.is_dir() and (shop.work / LATENTS_FILE).is_file():
+        effort = Effort(**json.loads((folder / EFFORT_FILE).read_text()))
+        return _ready(AutoencoderKL.from_pretrained(folder), shop), effort
+    if given is None:
+        autoencoder, effort = _train(shop, training, held_out, distance)
+    else:
+        autoencoder, effort = _ready(given, shop), Effort()
+    means, variance = encode_pictures(
+        autoencoder,
+        training,
+        lambda done, total: shop.reporter.preparing("encoding pictures", done, total),
+    )
+    mean, deviation = channel_statistics(means, variance)
+    fold_normalisation(autoencoder, mean, deviation)
+    latents = (means - mean.view(1, 1, -1, 1, 1)) / deviation.view(1, 1, -1, 1, 1)
+    save_latents(shop.work / LATENTS_FILE, latents)
+    partial = shop.work / f"{AUTOENCODER_FOLDER}.partial"
+    autoencoder.save_pretrained(partial)
+    write_json(partial / EFFORT_FILE, asdict(effort))
+    replace_folder(partial, folder)
+    return autoencoder, effort
+
+
+def _train(
+    shop: Workshop, training: Pixels, held_out: Pixels, distance: FeatureDistance | None
+) -> tuple[AutoencoderKL, Effort]:
+    settings = shop.settings.autoencoder
+    set_seed(shop.settings.seed)
+    autoencoder = _ready(build_autoencoder(settings, shop.settings.size), shop)
+    if shop.settings.runtime.compile:
+        autoencoder.encoder.compile()
+        autoencoder.decoder.compile()
+    if distance is not None:
+        distance = distance.to(shop.device)
+    trainer = StageTrainer(
+        "autoencoder",
+        autoencoder,
+        settings,
+        shop.settings.runtime,
+        shop.work / "autoencoder.pt",
+    )
+    shown = held_out[:PREVIEW_PICTURES] if len(held_out) else training[:PREVIEW_PICTURES]
+
+    def preview(step: int) -> None:
+        sheet = reconstruction_sheet(autoencoder, shown)
+        sheet.save(shop.previews / f"autoencoder-{step:07d}.png")
+
+    trainer.train(
+        AutoencoderObjective(autoencoder, training, settings, distance, shop.settings.seed),
+        shop.reporter.step,
+        preview,
+        shop.logs,
+    )
+    trainer.finish()
+    preview(trainer.step)
+    return autoencoder, Effort.of(trainer)
+
+
+def reconstruction_sheet(autoencoder: AutoencoderKL, pixels: Pixels) -> Image.Image:
+    """Pictures and what the autoencoder makes of them, for people."""
+    copies = reconstruct(autoencoder, pixels).add(1).mul(127.5).round().to(torch.uint8)
+    return draw_pairs(np.asarray(pixels), copies.permute(0, 2, 3, 1).numpy())
+
+
+def _ready(autoencoder: AutoencoderKL, shop: Workshop) -> AutoencoderKL:
+    return autoencoder.to(shop.device, memory_format=fast_layout(shop.device)).eval()

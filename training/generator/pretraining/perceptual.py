@@ -1,0 +1,122 @@
+"""Distance between pictures as a trained backbone sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from porcelain.bundle import load_bundle
+from porcelain.errors import UserError
+from training.classifier.bundling import WEIGHTS_FILE
+from training.classifier.model import create_backbone, load_hub_weights, load_weights_file
+
+STAGES = 4
+"""Feature maps compared, from the finest on: edges, texture, parts."""
+
+
+class FeatureDistance(nn.Module):
+    """The distance of feature maps, normalised over channels at every position, as in LPIPS.
+
+    LPIPS' own channel weights are fitted to human judgement on three backbones and are left out,
+    so that any backbone serves. Source: Zhang et al., The Unreasonable Effectiveness of Deep
+    Features as a Perceptual Metric, arXiv 1801.03924.
+
+    Attributes:
+        name: What is compared, in words.
+    """
+
+    def __init__(self, backbone: nn.Module, backbone_name: str, source: str) -> None:
+        """Take the first maps of a trained backbone; it is not trained further.
+
+        Args:
+            backbone: A timm model without classifier.
+            backbone_name: timm's name of it.
+            source: Where its weights are from, for people.
+        """
+        super().__init__()
+        features = timm.create_model(
+            backbone_name, features_only=True, out_indices=tuple(range(STAGES))
+        )
+        wanted = features.state_dict()
+        given = backbone.state_dict()
+        missing = [key for key in wanted if key not in given]
+        if missing:
+            raise UserError(
+                f"The feature maps of {backbone_name} cannot be taken (no {missing[0]}); name "
+                "another backbone for the perceptual distance."
+            )
+        features.load_state_dict({key: given[key] for key in wanted})
+        self.features = features.eval().requires_grad_(False)
+        config = backbone.pretrained_cfg
+        self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1))
+        self.name = f"{backbone_name} ({source})"
+
+    def train(self, mode: bool = True) -> FeatureDistance:
+        """Its batch norms stay as they are."""
+        return super().train(False)
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Distance per picture [B] of two batches [B, 3, H, W] in [-1, 1]."""
+        total = output.new_zeros(len(output), dtype=torch.float32)
+        with torch.no_grad():
+            wanted = self.features(self._normalise(target))
+        for ours, theirs in zip(self.features(self._normalise(output)), wanted, strict=True):
+            ours, theirs = _unit(ours.float()), _unit(theirs.float())
+            total = total + (ours - theirs).square().sum(dim=1).mean(dim=(1, 2))
+        return total / STAGES
+
+    def _normalise(self, pictures: Tensor) -> Tensor:
+        return (pictures.clamp(-1, 1) * 0.5 + 0.5 - self.mean) / self.std
+
+
+def load_feature_distance(reference: str, backbone_name: str) -> FeatureDistance | str:
+    """The distance that `reference` names.
+
+    Args:
+        reference: `auto` (timm's weights from the hub), `none`, a safetensors file, or the
+            folder of a classifier bundle.
+        backbone_name: timm's name of the backbone, unless a bundle says it.
+
+    Returns:
+        The distance; or one line that says why there is none.
+
+    Raises:
+        UserError: The file or bundle cannot be used.
+    """
+    if reference == "none":
+        return "No trained features: structural similarity and gradients are used."
+    path = Path(reference)
+    if path.is_dir():
+        info = load_bundle(path, "classifier").classifier
+        backbone = create_backbone(info.backbone)
+        _load_bundle_weights(backbone, path)
+        return FeatureDistance(backbone, info.backbone, "of a classifier bundle")
+    backbone = create_backbone(backbone_name)
+    if reference != "auto":
+        load_weights_file(backbone, path)
+        return FeatureDistance(backbone, backbone_name, f"weights {path.name}")
+    reason = load_hub_weights(backbone, backbone_name)
+    if reason is None:
+        return FeatureDistance(backbone, backbone_name, "timm's ImageNet weights")
+    first = reason.split(" Training from scratch")[0].rstrip(".")
+    return f"{first}. Instead of features, structural similarity and gradients are used."
+
+
+def _load_bundle_weights(backbone: nn.Module, bundle: Path) -> None:
+    weights = bundle / WEIGHTS_FILE
+    if not weights.is_file():
+        raise UserError(f"{bundle} has no {WEIGHTS_FILE}; train the classifier again.")
+    prefix = "backbone."
+    state = load_file(weights)
+    backbone.load_state_dict(
+        {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
+    )
+
+
+def _unit(features: Tensor) -> Tensor:
+    return features * torch.rsqrt(features.square().sum(dim=1, keepdim=True) + 1e-8)

@@ -1,0 +1,257 @@
+"""From a dataset folder to a base: every step of `porcelain generator pretrain`."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from diffusers import AutoencoderKL
+
+from porcelain.errors import UserError
+from porcelain.files import (
+    SETTINGS_FILE,
+    atomic_folder,
+    check_free,
+    open_work_folder,
+    sha256_file,
+    write_json,
+)
+from porcelain.vocabulary import TASKS
+from sampling.base import choose_device
+from training.data.split import SUBSETS
+from training.generator.pretraining.assembly import (
+    assemble,
+    count_parameters,
+    folder_bytes,
+    save_half,
+)
+from training.generator.pretraining.autoencoder import measure_reconstruction
+from training.generator.pretraining.captions import Captions
+from training.generator.pretraining.card import write_card
+from training.generator.pretraining.diffusion import held_out_loss
+from training.generator.pretraining.first_stage import (
+    LATENTS_FILE,
+    latent_factor,
+    load_autoencoder,
+    run_first_stage,
+)
+from training.generator.pretraining.grid import plan_grid, sample_grid
+from training.generator.pretraining.latents import encode_pictures, load_latents
+from training.generator.pretraining.material import Material, Part, decode_part, gather_material
+from training.generator.pretraining.perceptual import FeatureDistance, load_feature_distance
+from training.generator.pretraining.second_stage import (
+    GUIDANCE_SCALE,
+    SecondStage,
+    run_second_stage,
+)
+from training.generator.pretraining.settings import PretrainSettings
+from training.generator.pretraining.tokenizer import build_tokenizer, prompt_vocabulary
+from training.generator.pretraining.workshop import Effort, Reporter, Workshop
+
+GRID_FILE = "grid.png"
+MEASURES_FILE = "measures.json"
+PREVIEW_CELLS = 6
+GRID_CELLS = 8
+GRID_STEPS = 25
+
+
+def pretrain(
+    data: Path,
+    out: Path,
+    settings: PretrainSettings,
+    *,
+    split: Path | None = None,
+    autoencoder: Path | None = None,
+    judge: str = "none",
+    logs: Path | None = None,
+    name: str = "porcelain-small",
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Train autoencoder, text encoder and UNet from scratch; leave a pipeline folder at `out`.
+
+    Interrupted, it goes on from the last checkpoint when called again with settings that differ
+    in nothing but steps, hours and `runtime`.
+
+    Args:
+        data: A dataset folder; only its training part is learned from.
+        out: Where the pipeline folder is to appear.
+        settings: How to train.
+        split: A `split.json`; by default the dataset's own, or one made from the seed.
+        autoencoder: A pipeline folder whose autoencoder is used as it is.
+        judge: Features to measure reconstruction in, named like `perceptual`; nothing learns
+            from them.
+        logs: Folder for TensorBoard.
+        name: Of the base.
+        overwrite: Replace what is at `out`.
+        reporter: Hears of progress.
+
+    Returns:
+        The content of `measures.json`.
+
+    Raises:
+        UserError: Arguments, dataset, split or weights do not fit.
+    """
+    reporter = reporter or Reporter()
+    check_free(out, overwrite, (data, *([autoencoder] if autoencoder else [])))
+    given = None if autoencoder is None else load_autoencoder(autoencoder)
+    _check_sizes(settings, given)
+    material = gather_material(data, split, settings.seed)
+    settings, distance = _resolve_perceptual(settings, given, reporter)
+    shop = Workshop(settings, out.parent / f".{out.name}.training", choose_device(), reporter, logs)
+    open_work_folder(shop.work, _identity(shop, material, autoencoder))
+    training, held_out = (_decode(shop, material, part) for part in ("train", "held-out"))
+    vae, first = run_first_stage(shop, training.pixels, held_out.pixels, distance, given)
+    labels = {task: material.training.classes(task) for task in TASKS}
+    tokenizer = build_tokenizer(
+        prompt_vocabulary(material.taxonomy, labels, settings.template),
+        settings.diffusion.text_length,
+    )
+    captions = Captions(training.records, material.taxonomy, settings.template, tokenizer)
+    plan = plan_grid(
+        material.training, material.taxonomy, settings.template, PREVIEW_CELLS, PREVIEW_CELLS
+    )
+    latents = load_latents(shop.work / LATENTS_FILE, shop.device)
+    second = run_second_stage(shop, vae, tokenizer, latents, captions, plan)
+    measured_with = _judge(judge, settings, distance, reporter)
+    measures = _measure(shop, material, held_out, vae, first, second, measured_with)
+    measures["autoencoder"]["perceptual_loss"] = distance.name if distance else "none"
+    with atomic_folder(out, overwrite=overwrite) as folder:
+        measures = _write(folder, shop, material, vae, second, measures, name)
+    shutil.rmtree(shop.work)
+    return measures
+
+
+def _check_sizes(settings: PretrainSettings, given: AutoencoderKL | None) -> None:
+    if given is None:
+        return
+    factor = latent_factor(given) * 2 ** (len(settings.diffusion.channels) - 1)
+    if settings.size % factor:
+        raise UserError(
+            f"--size {settings.size} does not fit the given autoencoder; choose a multiple of "
+            f"{factor}."
+        )
+
+
+def _resolve_perceptual(
+    settings: PretrainSettings, given: AutoencoderKL | None, reporter: Reporter
+) -> tuple[PretrainSettings, FeatureDistance | None]:
+    """Settings that say what is really used, and the distance to train with."""
+    if given is not None:
+        return settings, None
+    stage = settings.autoencoder
+    found = load_feature_distance(stage.perceptual, stage.perceptual_backbone)
+    if isinstance(found, FeatureDistance):
+        return settings, found
+    if stage.perceptual != "none":
+        reporter.message(found)
+    stage = stage.model_copy(update={"perceptual": "none"})
+    return settings.model_copy(update={"autoencoder": stage}), None
+
+
+def _judge(
+    judge: str,
+    settings: PretrainSettings,
+    distance: FeatureDistance | None,
+    reporter: Reporter,
+) -> FeatureDistance | None:
+    if judge == "none":
+        return distance
+    found = load_feature_distance(judge, settings.autoencoder.perceptual_backbone)
+    if isinstance(found, FeatureDistance):
+        return found
+    reporter.message(found)
+    return distance
+
+
+def _identity(shop: Workshop, material: Material, autoencoder: Path | None) -> dict[str, Any]:
+    files = [] if autoencoder is None else sorted((autoencoder / "vae").iterdir())
+    return {
+        "settings": shop.settings.identity(),
+        "data": material.digest,
+        "split": {part: list(material.split.names[part]) for part in SUBSETS},
+        "autoencoder": {path.name: sha256_file(path) for path in files if path.is_file()},
+    }
+
+
+def _decode(shop: Workshop, material: Material, part: str) -> Part:
+    return decode_part(
+        material.training if part == "train" else material.held_out,
+        part,
+        shop.settings.size,
+        shop.settings.resize,
+        shop.work,
+        shop.reporter.message,
+        lambda done, total: shop.reporter.preparing("decoding pictures", done, total),
+    )
+
+
+def _measure(
+    shop: Workshop,
+    material: Material,
+    held_out: Part,
+    vae: AutoencoderKL,
+    first: Effort,
+    second: SecondStage,
+    judge: FeatureDistance | None,
+) -> dict[str, Any]:
+    autoencoder: dict[str, Any] = asdict(first)
+    diffusion: dict[str, Any] = asdict(second.effort)
+    precision = shop.settings.runtime.precision
+    if len(held_out):
+        autoencoder["reconstruction"] = measure_reconstruction(vae, held_out.pixels, judge)
+        if judge is not None:
+            autoencoder["perceptual_measure"] = judge.name
+        objective = second.objective
+        captions = objective.captions.of(held_out.records)
+        latents, _ = encode_pictures(vae, held_out.pixels)
+        diffusion["held_out"] = held_out_loss(objective, latents, captions, precision)
+        count = min(len(latents), len(objective.latents))
+        diffusion["training"] = held_out_loss(
+            objective, objective.latents[:count], objective.captions, precision
+        )
+    return {
+        "data": {
+            "digest": material.digest,
+            "training_pictures": len(material.training),
+            "held_out_pictures": len(held_out),
+        },
+        "autoencoder": autoencoder,
+        "diffusion": diffusion,
+    }
+
+
+def _write(
+    folder: Path,
+    shop: Workshop,
+    material: Material,
+    vae: AutoencoderKL,
+    second: SecondStage,
+    measures: dict[str, Any],
+    name: str,
+) -> dict[str, Any]:
+    settings, denoiser = shop.settings, second.objective.denoiser
+    tokenizer = second.objective.captions.tokenizer
+    loaded = save_half(assemble(vae, denoiser.text_encoder, tokenizer, denoiser.unet), folder)
+    shop.reporter.message("Sampling the grid from the saved files")
+    grid = sample_grid(
+        loaded.to(shop.device),
+        plan_grid(material.training, material.taxonomy, settings.template, GRID_CELLS, GRID_CELLS),
+        steps=GRID_STEPS,
+        guidance_scale=GUIDANCE_SCALE,
+        seed=settings.seed,
+        size=settings.size,
+    )
+    grid.save(folder / GRID_FILE, optimize=True)
+    write_json(folder / SETTINGS_FILE, settings.model_dump(mode="json"))
+    measures = {
+        "parameters": count_parameters(loaded),
+        "bytes": folder_bytes(folder),
+        **measures,
+    }
+    write_json(folder / MEASURES_FILE, measures)
+    licences = {record.extra.get("license", "") for record in material.training.records}
+    write_card(folder, name, settings, measures, sorted(licences - {""}))
+    return measures
