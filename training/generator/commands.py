@@ -312,7 +312,9 @@ def synthesize(
             reporter=Reporter(
                 message=stages.say,
                 planned=lambda plan: stages.say(plan_view(plan)),
-                reading=lambda ready, total: stages.report("Reading photographs", ready, total),
+                reading=lambda ready, total: stages.report(
+                    "Reading photographs", ready, total, "comparing" if ready == total else ""
+                ),
                 sampling=lambda kept, total, note: stages.report("Sampling", kept, total, note),
             ),
         )

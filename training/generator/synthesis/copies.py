@@ -3,8 +3,8 @@
 Three measures look for them, and each alone suffices. Fine detail that still correlates after
 alignment finds crops, resaved and mirrored copies (see `training.data.duplicates`). Perceptual
 hashes find copies whose fine detail a generator has smeared. A classifier's features find what
-neither does. How near is too near in the latter two is learned from the photographs: nearer than
-nearly every photograph is to the nearest one of another object.
+neither does. How near is too near is learned from the photographs: nearer than nearly every
+photograph is to the nearest one of another object.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ from training.data.groups import join_groups
 QUANTILE: Final = 0.01
 """Share of photographs that may be as near to another object's as a copy is to its original."""
 
-_BLOCK = 512
+LEAST_DETAIL: Final = 0.8
+"""Correlation under which pictures are no copies, however far apart the photographs are."""
+
+_BLOCK = 256
 
 Matrix = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -179,24 +182,24 @@ def learn_thresholds(
     Returns:
         Thresholds; those of a single object's photographs find only exact detail.
     """
-    bits, features = [], []
+    bits, details, features = [], [], []
     for start in range(0, len(looks), _BLOCK):
         rows = range(start, min(start + _BLOCK, len(looks)))
-        part = looks.take(rows)
+        near = nearness(looks.take(rows), looks)
         same = groups[rows.start : rows.stop, None] == groups[None, :]
-        distances = np.minimum(
-            hash_distances(part.hashes, looks.hashes), hash_distances(part.hashes, looks.mirrored)
-        )
-        bits.append(np.where(same, np.inf, distances).min(axis=1))
-        if part.features is not None and looks.features is not None:
-            apart = 1 - part.features @ looks.features.T
-            features.append(np.where(same, np.inf, apart).min(axis=1))
+        bits.append(np.where(same, np.inf, near.bits).min(axis=1))
+        details.append(np.where(same, 0.0, near.detail).max(axis=1))
+        if near.features is not None:
+            features.append(np.where(same, np.inf, near.features).min(axis=1))
     nearest = np.concatenate(bits) if bits else np.zeros(0)
     if not np.isfinite(nearest).any():
         return CopyThresholds()
+    detail = float(np.quantile(np.concatenate(details), 1 - quantile))
     return CopyThresholds(
         bits=float(np.quantile(nearest, quantile)),
         features=float(np.quantile(np.concatenate(features), quantile)) if features else None,
+        # Where photographs are nearer than copies are, what is known of copies decides.
+        detail=min(max(detail, LEAST_DETAIL), SAME_DETAIL),
     )
 
 

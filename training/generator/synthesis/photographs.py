@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from porcelain.errors import DatasetError
 from porcelain.predictor import Predictor
 from training.classifier.evaluation.inference import answer
 from training.data.fingerprints import Fingerprint, fingerprint_dataset
+from training.generator.synthesis.agreement import Reading, read_labels
 from training.generator.synthesis.copies import (
     CopyThresholds,
     Looks,
@@ -21,6 +22,7 @@ from training.generator.synthesis.copies import (
     learn_thresholds,
     looks_of,
 )
+from training.generator.synthesis.kinds import kind_of, labels_of
 
 ReadingProgress = Callable[[int, int], None]
 
@@ -33,11 +35,13 @@ class Photographs:
         looks: Of all of them.
         thresholds: How near those of the training part come to each other.
         prints: Of all of them, for whoever asks for their digests.
+        readings: What the classifier reads of each; empty without one.
     """
 
     looks: Looks
     thresholds: CopyThresholds
     prints: tuple[Fingerprint, ...]
+    readings: tuple[Mapping[str, Reading], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,18 +97,23 @@ def read_photographs(
     if not readable:
         raise DatasetError(f"None of the photographs of {dataset.root} can be read.")
     features = None
+    readings: list[Mapping[str, Reading]] = []
     if predictor is not None:
         paths = [dataset.path(dataset.records[i]) for i in readable]
         answers = answer(predictor, paths, lambda done, _: moved(len(dataset))(done), features=True)
         features = answers.features
         readable = [readable[i] for i in answers.readable]
+        for row, i in enumerate(readable):
+            rows = {task: values[row] for task, values in answers.probabilities.items()}
+            labels = labels_of(kind_of(dataset.records[i].labels))
+            readings.append(read_labels(labels, rows, predictor.info.labels))
     chosen = [prints[i] for i in readable]
     records = [dataset.records[i] for i in readable]
     looks = looks_of(chosen, features)
     learned = [i for i, item in enumerate(chosen) if item.name in training]
     groups = groups_of([records[i] for i in learned], [chosen[i] for i in learned])
     thresholds = learn_thresholds(looks.take(learned), groups, quantile)
-    return Photographs(looks, thresholds, tuple(chosen))
+    return Photographs(looks, thresholds, tuple(chosen), tuple(readings))
 
 
 def describe_nearest(

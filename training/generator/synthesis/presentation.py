@@ -47,4 +47,9 @@ def outcome_view(report: SynthesisReport) -> RenderableType:
         )
         for kind in report.shortfalls[:MOST_LINES]
     ]
+    if report.photographs_passed is not None:
+        share = f"{report.photographs_passed:.0%}"
+        lines.append(
+            Text(f"For comparison, {share} of held-out photographs pass for their own labels.")
+        )
     return Group(table, *lines)

@@ -136,6 +136,9 @@ class SynthesisReport(_Frozen):
         kinds: The plan, line by line.
         rules: Per reason, how many it dropped.
         misread: Per task, how many pictures the classifier read otherwise.
+        photographs_passed: The share of photographs of validation and test whose labels the
+            classifier reads by the same thresholds: what a perfect generator's pictures would
+            pass by. None without such photographs or a classifier.
         copy_limits: From where a picture counts as a copy.
         warnings: What a reader must know, such as rules that could not be applied.
     """
@@ -151,6 +154,7 @@ class SynthesisReport(_Frozen):
     kinds: list[KindCount]
     rules: dict[Reason, RuleCount]
     misread: dict[str, int]
+    photographs_passed: float | None
     copy_limits: CopyLimits
     warnings: list[str]
 

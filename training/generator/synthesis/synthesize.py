@@ -13,9 +13,13 @@ from porcelain.files import atomic_folder, check_free, open_work_folder
 from porcelain.predictor import Predictor
 from porcelain.prompts import prompt_for
 from porcelain.vocabulary import TASKS, load_taxonomy
-from training.classifier.evaluation.selection import known_parts
 from training.data.allotment import Kind
 from training.generator.synthesis.candidates import Candidate, CandidateStore, Sampler
+from training.generator.synthesis.caveats import (
+    learned_test_pictures,
+    photographs_passed,
+    untaught,
+)
 from training.generator.synthesis.filtering import Filter, Verdict
 from training.generator.synthesis.kinds import labels_of
 from training.generator.synthesis.output import write_output
@@ -141,7 +145,7 @@ def synthesize(
     work = out.parent / f".{out.name}.candidates.partial"
     open_work_folder(work, _sampling_identity(run))
     verdicts = _sample(run, inputs, work, judge, reporter)
-    report = _report(run, judge, verdicts)
+    report = _report(run, judge, photographs, verdicts)
     with atomic_folder(out, overwrite=overwrite) as folder:
         write_output(folder, run.sources, run.plan, verdicts, report)
     shutil.rmtree(work)
@@ -160,7 +164,7 @@ def _prepare(inputs: Inputs, settings: SynthesisSettings, reporter: Reporter) ->
             "for by features. Give --classifier."
         )
     else:
-        warnings += _untaught(plan, classifier)
+        warnings += untaught(plan, classifier)
     if sources.photographs is None:
         warnings.append(
             "No photographs: copies of training pictures are not looked for. Give --data."
@@ -170,22 +174,6 @@ def _prepare(inputs: Inputs, settings: SynthesisSettings, reporter: Reporter) ->
         reporter.message(warning)
     reporter.planned(plan)
     return _Run(sources, classifier, resolved, plan, warnings)
-
-
-def _untaught(plan: Plan, classifier: Bundle) -> list[str]:
-    """What the classifier cannot say of the plan's labels."""
-    known = classifier.classifier.labels
-    missing = {
-        f"{task} {label}"
-        for planned in plan.kinds
-        for task, label in labels_of(planned.kind).items()
-        if label not in known.get(task, ())
-    }
-    if not missing:
-        return []
-    return [
-        f"The classifier has not learned {', '.join(sorted(missing))}; there it does not judge."
-    ]
 
 
 def _read_photographs(
@@ -202,23 +190,11 @@ def _read_photographs(
         reporter.reading,
     )
     if run.classifier is not None:
-        leaked = _seen_by_classifier(run.classifier, photographs, run.sources)
-        if leaked:
-            run.warnings.append(
-                f"The classifier has learned from {leaked} picture(s) of the test part, so a "
-                "little of the answers leaks into what it lets pass; train it on the same split."
-            )
-            reporter.message(run.warnings[-1])
+        found = learned_test_pictures(run.classifier, photographs, run.sources.split)
+        run.warnings += found
+        for warning in found:
+            reporter.message(warning)
     return photographs
-
-
-def _seen_by_classifier(classifier: Bundle, photographs: Photographs, sources: Sources) -> int:
-    """Test pictures that the classifier has learned from, by content."""
-    test = frozenset(sources.split.names["test"]) if sources.split is not None else frozenset()
-    parts = known_parts(classifier)
-    return sum(
-        item.name in test and parts.get(item.file_digest) == "train" for item in photographs.prints
-    )
 
 
 def _sampling_identity(run: _Run) -> dict[str, object]:
@@ -277,13 +253,18 @@ def _sample(
     )
 
 
-def _report(run: _Run, judge: Filter, verdicts: Sequence[Verdict]) -> SynthesisReport:
-    photographs, limits = run.sources.photographs, judge.thresholds
+def _report(
+    run: _Run, judge: Filter, photographs: Photographs | None, verdicts: Sequence[Verdict]
+) -> SynthesisReport:
+    dataset, limits = run.sources.photographs, judge.thresholds
+    passed = None
+    if photographs is not None and run.sources.split is not None:
+        passed = photographs_passed(photographs, run.sources.split, run.settings.agreement)
     return SynthesisReport(
         generator=ModelName.of(run.sources.bundle),
         classifier=None if run.classifier is None else ModelName.of(run.classifier),
         classifier_graph=None if run.classifier is None else run.classifier.measured_graph,
-        data_digest=None if photographs is None else photographs.digest(),
+        data_digest=None if dataset is None else dataset.digest(),
         settings=run.settings,
         planned=run.plan.total,
         sampled=len(verdicts),
@@ -291,6 +272,7 @@ def _report(run: _Run, judge: Filter, verdicts: Sequence[Verdict]) -> SynthesisR
         kinds=count_kinds(run.plan, verdicts),
         rules=count_rules(verdicts),
         misread={task: sum(task in v.misread for v in verdicts) for task in TASKS},
+        photographs_passed=passed,
         copy_limits=CopyLimits(bits=limits.bits, features=limits.features, detail=limits.detail),
         warnings=run.warnings,
     )

@@ -10,8 +10,10 @@ from PIL import Image, ImageFilter, ImageOps
 
 from porcelain.dataset import Record
 from tests.training.data.folders import ANY, encoded, vessel
+from training.data.duplicates import SAME_DETAIL
 from training.data.fingerprints import fingerprint
 from training.generator.synthesis.copies import (
+    LEAST_DETAIL,
     CopyThresholds,
     Looks,
     groups_of,
@@ -99,6 +101,15 @@ def test_thresholds_come_from_photographs_of_different_objects(photographs):
     )
     assert everyone.bits == np.quantile(nearest, 0.5)
     assert learn_thresholds(photographs, np.zeros(COUNT, dtype=np.int64)) == CopyThresholds()
+
+
+def test_detail_is_asked_for_as_photographs_allow(photographs, thresholds, look):
+    # Photographs that share none leave a margin; those that are alike leave what copies have.
+    assert thresholds.detail == LEAST_DETAIL
+    twins = look(
+        {f"{i}.png": cropped(vessel(i // 2)) if i % 2 else vessel(i // 2) for i in range(20)}
+    )
+    assert learn_thresholds(twins, np.arange(20)).detail == SAME_DETAIL
 
 
 def test_photographs_of_one_object_do_not_lower_the_threshold(look):

@@ -114,6 +114,8 @@ def test_the_report_counts_what_the_manifest_says(inputs, painter, tmp_path):
     copied = next(row.scores["nearest"]["copied"] for row in rows if Reason.COPY in row.reasons)
     assert copied in page
     assert read_plan(out / "plan.csv", {}).total == report.planned
+    # The classifier reads every photograph as it is labelled.
+    assert report.photographs_passed == 1.0
 
 
 def test_the_folder_is_a_dataset_of_marked_pictures(inputs, painter, tmp_path, generator):
@@ -328,3 +330,15 @@ def test_end_to_end_on_a_real_pipeline(generator, photographs, tmp_path):
     rows = manifest(out)
     assert all(row.scores["nearest"]["by_hash"].startswith("images/") for row in rows)
     assert json.loads((out / "settings.json").read_text())["steps"] == 2
+
+
+def test_labels_that_the_classifier_never_learned_are_named_and_not_judged(
+    base, photographs, classifier, painter, tmp_path
+):
+    strange = kind_of({**truth("red"), "type": "teapot"})
+    bundle = make_generator_bundle(tmp_path / "strange", base, {strange: 4})
+    settings = SETTINGS.model_copy(update={"count": 3, "ratio": "50:50"})
+    report = synthesize(Inputs(bundle, classifier=classifier), tmp_path / "out", settings)
+    assert any("has not learned type teapot" in warning for warning in report.warnings)
+    assert report.kept == 3
+    assert all("type" not in row.scores["readings"] for row in manifest(tmp_path / "out"))
