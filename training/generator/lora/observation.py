@@ -18,6 +18,8 @@ from training.generator.lora.records import Reporter
 from training.generator.lora.trainer import LoraTrainer, learning_rate
 
 REPORT_SECONDS = 0.5
+GRID_PROMPTS = 8
+"""Kinds in a sample grid."""
 
 
 class Observer:
@@ -42,7 +44,7 @@ class Observer:
         """
         settings = trainer.settings
         self._trainer = trainer
-        self._prompts = list(prompts) or [""]
+        self._prompts = prompts
         self._work = work
         self._reporter = reporter
         self._sampling = Sampling(settings.sampling_steps, settings.guidance_scale, settings.side())
@@ -64,11 +66,6 @@ class Observer:
             self._tell(step)
         if step in self._previews:
             self._preview(step)
-
-    @property
-    def last_grid(self) -> Path:
-        """The file of the finished model's grid."""
-        return self._grid(self._trainer.settings.total_steps())
 
     def close(self) -> None:
         """Write what is left to TensorBoard."""
@@ -93,7 +90,7 @@ class Observer:
 
     def _preview(self, step: int) -> None:
         sheet = self.sample_grid()
-        file = self._grid(step)
+        file = grid_file(self._work, step)
         write_bytes(file, png(sheet))
         if self._writer is not None:
             self._writer.add_image("samples", np.asarray(sheet), step, dataformats="HWC")
@@ -101,9 +98,6 @@ class Observer:
                 self._writer.add_scalar(f"mean_update/{layer}", size, step)
         self._reporter.preview(file)
         self._when = time.monotonic()  # sampling is not training
-
-    def _grid(self, step: int) -> Path:
-        return self._work / f"grid-{step:06}.png"
 
     def sample_grid(self) -> Image.Image:
         """A grid by the model as it is."""
@@ -113,6 +107,11 @@ class Observer:
             trainer.accelerator.autocast(),
         ):
             return grid(sample(pipeline, self._prompts, self._sampling, trainer.settings.seed))
+
+
+def grid_file(work: Path, step: int) -> Path:
+    """Where the sample grid of a step lies."""
+    return work / f"grid-{step:06}.png"
 
 
 def png(picture: Image.Image) -> bytes:

@@ -12,11 +12,6 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from porcelain.bundle import Combination
-
-GRID_PROMPTS = 8
-"""Kinds in a grid."""
-
 _COLUMNS = 4
 Floats = npt.NDArray[np.float32]
 
@@ -28,11 +23,6 @@ class Sampling:
     steps: int
     guidance_scale: float
     size: int
-
-
-def rarest_first(combinations: Sequence[Combination]) -> list[Combination]:
-    """The kinds worth watching: those with the fewest pictures, in a fixed order."""
-    return sorted(combinations, key=lambda c: (c.count, sorted(c.labels.items())))
 
 
 @torch.no_grad()

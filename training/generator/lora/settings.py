@@ -17,7 +17,13 @@ Count = Annotated[int, Field(ge=1)]
 DEFAULT_BASE = "porcelain-small"
 DEFAULT_STEPS = 1500
 
-HOW_IT_RUNS = {"accumulation", "gradient_checkpointing", "compile", "previews"}
+HOW_IT_RUNS = {
+    "accumulation",
+    "gradient_checkpointing",
+    "compile",
+    "previews",
+    "checkpoint_seconds",
+}
 """What may change when an interrupted run goes on: it changes results by rounding at most."""
 
 
@@ -57,6 +63,7 @@ class LoraSettings(BaseModel):
         gradient_checkpointing: Compute activations twice in order to keep few of them.
         compile: Compile the model first; worth its minutes on a GPU.
         previews: Sample grids while training.
+        checkpoint_seconds: Between checkpoints; what an interruption costs at most.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,6 +96,7 @@ class LoraSettings(BaseModel):
     gradient_checkpointing: bool = False
     compile: bool = False
     previews: Annotated[int, Field(ge=0)] = 5
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0
 
     @model_validator(mode="after")
     def _one_length(self) -> LoraSettings:
@@ -96,10 +104,9 @@ class LoraSettings(BaseModel):
             raise ValueError("give steps or epochs, not both")
         return self
 
-    @property
-    def scale(self) -> float:
-        """What the adapters' product is multiplied by."""
-        return (self.alpha or self.rank) / self.rank
+    def alpha_or_rank(self) -> float:
+        """Alpha, whether or not it was given."""
+        return self.alpha or float(self.rank)
 
     def total_steps(self) -> int:
         """How many optimiser steps there are.
@@ -135,7 +142,7 @@ class LoraSettings(BaseModel):
             update={
                 "steps": steps or DEFAULT_STEPS,
                 "epochs": None,
-                "alpha": self.alpha or float(self.rank),
+                "alpha": self.alpha_or_rank(),
                 "size": self.size or base_size,
             }
         )

@@ -31,7 +31,6 @@ from training.generator.lora.records import History
 from training.generator.lora.settings import LoraSettings
 
 CHECKPOINT_FILE = "checkpoint.pt"
-CHECKPOINT_SECONDS = 60.0
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -114,16 +113,11 @@ class LoraTrainer:
         self.replica, self.optimizer = self.accelerator.prepare(self.denoiser, self.optimizer)
         self._resume()
 
-    def train(
-        self,
-        after_step: Callable[[int], None] | None = None,
-        checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    ) -> None:
+    def train(self, after_step: Callable[[int], None] | None = None) -> None:
         """Train to the last step.
 
         Args:
             after_step: Called on the main process with the number of steps done.
-            checkpoint_seconds: Least time between two checkpoints.
 
         Raises:
             UserError: The loss is no number any more.
@@ -136,7 +130,7 @@ class LoraTrainer:
                 continue
             if after_step is not None:
                 after_step(self.steps_done)
-            if time.monotonic() - saved >= checkpoint_seconds:
+            if time.monotonic() - saved >= self.settings.checkpoint_seconds:
                 self.save()
                 saved = time.monotonic()
         if self.accelerator.is_main_process:
