@@ -14,7 +14,14 @@ from typing import Final
 from porcelain.dataset import Dataset, load_dataset, subset
 from porcelain.errors import DatasetError, UserError
 from porcelain.files import atomic_folder, check_free, write_text
-from training.generator.evaluation.comparison import BASE, FOLDER, HELD_OUT, LORA, compare
+from training.generator.evaluation.comparison import (
+    BASE,
+    FOLDER,
+    HELD_OUT,
+    LORA,
+    VARIANTS,
+    compare,
+)
 from training.generator.evaluation.drawing import (
     Sampled,
     load_tuned,
@@ -79,7 +86,7 @@ def evaluate_generator(
             others[name] = _describe_sampled(name, sampled, ruler, reporter)
         if inputs.synthetic is not None:
             others[FOLDER] = _describe_folder(inputs.synthetic, ruler, reporter)
-        others = {name: pictures for name, pictures in others.items() if len(pictures)}
+        others = {name: others[name] for name in VARIANTS if name in others and len(others[name])}
         evaluation = compare(settings, ruler, training, others)
         if out is not None:
             _write(out, overwrite, evaluation, training, others)

@@ -11,7 +11,7 @@ import numpy as np
 
 from porcelain.images import decode_image
 from porcelain.vocabulary import TASKS
-from training.generator.evaluation.comparison import BASE, HELD_OUT, LORA
+from training.generator.evaluation.comparison import HELD_OUT
 from training.generator.evaluation.groups import Group, rows_of
 from training.generator.evaluation.results import GeneratorEvaluation, GroupResult
 from training.generator.evaluation.sets import PictureSet
@@ -49,15 +49,14 @@ def render_report(
         others: The sets that were measured; held-out photographs are not shown.
     """
     rare = {task: frozenset(labels) for task, labels in evaluation.rare.items()}
-    sets = {PHOTOGRAPHS: training, BASE: others.get(BASE), LORA: others.get(LORA)}
-    sets |= {name: pictures for name, pictures in others.items() if name != HELD_OUT}
+    sets = {PHOTOGRAPHS: training, **others}
     strips = [
         Strip(
             group,
             {
                 name: _pictures(group, pictures, rare)
                 for name, pictures in sets.items()
-                if pictures is not None
+                if name != HELD_OUT
             },
         )
         for group in evaluation.groups
