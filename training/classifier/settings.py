@@ -58,8 +58,9 @@ class TrainSettings(BaseModel):
         patience: Epochs that score worse than the best by more than `tolerance`, one after the
             other, before training stops.
         tolerance: How much lower the mean validation F1-macro of a later epoch may be and the
-            epoch still be preferred. A hundred pictures cannot tell less apart, and weights from
-            the end of the rate's fall are the better ones.
+            epoch still be preferred: about one standard error with a hundred pictures and rare
+            classes (the one-standard-error rule; Breiman et al., Classification and Regression
+            Trees, 1984). Weights from the end of the rate's fall are the better ones.
         input_size: Side of the model's input in pixels.
         cached_size: Side at which decoded pictures are kept for augmentation.
         resize: How a picture fills the square input.
@@ -89,7 +90,7 @@ class TrainSettings(BaseModel):
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.99
     gradient_norm: Annotated[float, Field(gt=0)] = 2.0
     patience: Annotated[int, Field(ge=1)] = 15
-    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.05
     input_size: Annotated[int, Field(ge=32)] = DEFAULT_SIZE
     cached_size: Annotated[int, Field(ge=32)] = 256
     resize: ResizeRule = "letterbox-crop"
