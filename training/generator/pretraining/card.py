@@ -129,8 +129,10 @@ def _command(settings: PretrainSettings, measures: dict[str, Any]) -> str:
         f"--steps {measures['diffusion']['steps']} --batch-size {settings.diffusion.batch_size}",
         f"--perceptual {settings.autoencoder.perceptual}",
     ]
+    before = measures["autoencoder"].get("perceptual_recipe")
     return (
         "```bash\n"
+        + (f"{before}\n" if before else "")
         + " \\\n  ".join(command)
         + "\n```\n\nEvery other setting is in `settings.json`, every number in `measures.json`.\n"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import timm
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from porcelain.bundle import load_bundle
 from porcelain.errors import UserError
-from training.classifier.bundling import WEIGHTS_FILE
+from training.classifier.bundling import TRAINING_FILE, WEIGHTS_FILE
 from training.classifier.model import create_backbone, load_hub_weights, load_weights_file
 
 STAGES = 4
@@ -27,15 +28,19 @@ class FeatureDistance(nn.Module):
 
     Attributes:
         name: What is compared, in words.
+        recipe: The command that trains the backbone; None where it is not ours.
     """
 
-    def __init__(self, backbone: nn.Module, backbone_name: str, source: str) -> None:
+    def __init__(
+        self, backbone: nn.Module, backbone_name: str, source: str, recipe: str | None = None
+    ) -> None:
         """Take the first maps of a trained backbone; it is not trained further.
 
         Args:
             backbone: A timm model without classifier.
             backbone_name: timm's name of it.
             source: Where its weights are from, for people.
+            recipe: The command that trains it.
         """
         super().__init__()
         features = timm.create_model(
@@ -55,6 +60,7 @@ class FeatureDistance(nn.Module):
         self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1))
         self.name = f"{backbone_name} ({source})"
+        self.recipe = recipe
 
     def train(self, mode: bool = True) -> FeatureDistance:
         """Its batch norms stay as they are."""
@@ -95,7 +101,8 @@ def load_feature_distance(reference: str, backbone_name: str) -> FeatureDistance
         info = load_bundle(path, "classifier").classifier
         backbone = create_backbone(info.backbone)
         _load_bundle_weights(backbone, path)
-        return FeatureDistance(backbone, info.backbone, "of a classifier bundle")
+        source = f"classifier bundle {path.name}"
+        return FeatureDistance(backbone, info.backbone, source, _recipe(path))
     backbone = create_backbone(backbone_name)
     if reference != "auto":
         load_weights_file(backbone, path)
@@ -116,6 +123,21 @@ def _load_bundle_weights(backbone: nn.Module, bundle: Path) -> None:
     backbone.load_state_dict(
         {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
     )
+
+
+def _recipe(bundle: Path) -> str | None:
+    """The command that trains a classifier bundle, as far as its settings tell."""
+    record = bundle / TRAINING_FILE
+    if not record.is_file():
+        return None
+    settings = json.loads(record.read_text()).get("settings", {})
+    options = [
+        f"--{option.replace('_', '-')} {Path(str(settings[option])).name}"
+        for option in ("backbone", "pretrained", "epochs", "batch_size", "seed")
+        if option in settings
+    ]
+    command = ["porcelain classifier train --data DATA", f"--out {bundle.name}", *options]
+    return " ".join(command) + ("" if settings.get("refit", True) else " --no-refit")
 
 
 def _unit(features: Tensor) -> Tensor:

@@ -117,7 +117,10 @@ def pretrain(
     second = run_second_stage(shop, vae, tokenizer, latents, captions, plan)
     measured_with = _judge(judge, settings, distance, reporter)
     measures = _measure(shop, material, held_out, vae, first, second, measured_with)
-    measures["autoencoder"]["perceptual_loss"] = distance.name if distance else "none"
+    measures["autoencoder"] |= {
+        "perceptual_loss": distance.name if distance else "none",
+        "perceptual_recipe": distance.recipe if distance else None,
+    }
     with atomic_folder(out, overwrite=overwrite) as folder:
         measures = _write(folder, shop, material, vae, second, measures, name)
     shutil.rmtree(shop.work)
@@ -245,7 +248,8 @@ def _write(
         size=settings.size,
     )
     grid.save(folder / GRID_FILE, optimize=True)
-    write_json(folder / SETTINGS_FILE, settings.model_dump(mode="json"))
+    published = settings.published()
+    write_json(folder / SETTINGS_FILE, published.model_dump(mode="json"))
     measures = {
         "parameters": count_parameters(loaded),
         "bytes": folder_bytes(folder),
@@ -253,5 +257,5 @@ def _write(
     }
     write_json(folder / MEASURES_FILE, measures)
     licences = {record.extra.get("license", "") for record in material.training.records}
-    write_card(folder, name, settings, measures, sorted(licences - {""}))
+    write_card(folder, name, published, measures, sorted(licences - {""}))
     return measures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -184,3 +185,9 @@ class PretrainSettings(BaseModel):
     def identity(self) -> dict[str, object]:
         """What tells one run from another; JSON-ready."""
         return self.model_dump(mode="json", exclude=HOW_LONG_AND_ON_WHAT)
+
+    def published(self) -> PretrainSettings:
+        """The same without the place of a file on this machine."""
+        stage = self.autoencoder
+        stage = stage.model_copy(update={"perceptual": Path(stage.perceptual).name})
+        return self.model_copy(update={"autoencoder": stage})

@@ -108,7 +108,9 @@ class StageTrainer:
         logs: Path | None = None,
         stop_after: int | None = None,
     ) -> None:
-        """Train until the schedule is over; a checkpoint is left in any case.
+        """Train until the schedule is over.
+
+        An interruption costs what came after the last checkpoint.
 
         Args:
             objective: The loss of a step.

@@ -11,8 +11,10 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
+from porcelain.bundle import ClassifierInfo, write_manifest
 from porcelain.dataset import Record
 from porcelain.errors import UserError
+from porcelain.files import write_json
 from porcelain.prompts import DEFAULT_TEMPLATE, prompt_for
 from porcelain.vocabulary import TASKS, default_taxonomy
 from training.classifier.model import create_backbone
@@ -167,6 +169,36 @@ def test_feature_distance_grows_with_damage(tmp_path: Path) -> None:
     assert values[0] < values[1] < values[2]
 
 
+def test_features_of_a_classifier_bundle_can_be_compared(tmp_path: Path) -> None:
+    name, folder = "mobilenetv3_small_050", tmp_path / "classifier"
+    folder.mkdir()
+    backbone = create_backbone(name)
+    state = {f"backbone.{key}": value for key, value in backbone.state_dict().items()}
+    save_file(state, folder / "model.safetensors")
+    trained = {"backbone": name, "pretrained": "none", "epochs": 3, "refit": False}
+    write_json(folder / "training.json", {"settings": trained})
+    info = ClassifierInfo(
+        labels={"type": ["bowl", "vase"]},
+        label_counts={"type": {"bowl": 1, "vase": 1}},
+        input_size=64,
+        resize="letterbox",
+        backbone=name,
+        temperatures={"type": 1.0},
+        abstention_thresholds={"type": 0.5},
+        selective_accuracy=0.95,
+        activation_grid=(2, 2),
+        metrics={},
+    )
+    write_manifest(folder, kind="classifier", name="c", dataset_digest="0" * 64, classifier=info)
+    distance = load_feature_distance(str(folder), "mobilenetv3_large_100")
+    assert not isinstance(distance, str)
+    assert torch.equal(distance.features.conv_stem.weight, backbone.conv_stem.weight)
+    assert distance.recipe == (
+        "porcelain classifier train --data DATA --out classifier "
+        f"--backbone {name} --pretrained none --epochs 3 --no-refit"
+    )
+
+
 def test_unusable_perceptual_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         load_feature_distance(str(tmp_path / "none.safetensors"), "mobilenetv3_small_050")
@@ -263,6 +295,13 @@ def test_parts_of_prompts_are_dropped_at_random(tokenizer: CLIPTokenizer) -> Non
     again = captions.tokens([0] * 400, dropped_labels=0.25, empty_prompts=0.1, seed=(1,))
     assert torch.equal(tokens, again)
     assert len(set(texts)) > 10
+
+
+def test_published_settings_name_no_folder() -> None:
+    stage = AutoencoderSettings(perceptual="/home/someone/classifier")
+    settings = PretrainSettings(autoencoder=stage)
+    assert settings.published().autoencoder.perceptual == "classifier"
+    assert PretrainSettings().published() == PretrainSettings()
 
 
 def test_settings_that_cannot_work_are_refused() -> None:
