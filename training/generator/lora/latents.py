@@ -196,5 +196,5 @@ def _decoded(
 
 def _views(pixels: Pixels, flip: bool) -> Tensor:
     """The picture, and its mirror image if wanted, in [-1, 1]: [views, 3, size, size]."""
-    image = torch.from_numpy(pixels).permute(2, 0, 1).float().div(127.5).sub(1)
+    image = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float().div(127.5).sub(1)
     return torch.stack([image, image.flip(-1)]) if flip else image[None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from porcelain.preparation import ResizeRule
 from porcelain.prompts import DEFAULT_TEMPLATE
@@ -98,11 +98,12 @@ class LoraSettings(BaseModel):
     previews: Annotated[int, Field(ge=0)] = 5
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0
 
-    @model_validator(mode="after")
-    def _one_length(self) -> LoraSettings:
-        if self.steps is not None and self.epochs is not None:
-            raise ValueError("give steps or epochs, not both")
-        return self
+    @field_validator("epochs")
+    @classmethod
+    def _one_length(cls, epochs: float | None, others: ValidationInfo) -> float | None:
+        if epochs is not None and others.data.get("steps") is not None:
+            raise ValueError("not together with --steps")
+        return epochs
 
     def alpha_or_rank(self) -> float:
         """Alpha, whether or not it was given."""

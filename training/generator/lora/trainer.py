@@ -43,6 +43,7 @@ class LoraTrainer:
             has read would leave nothing to clip.
         history: Every step so far, as far as it has been settled.
         steps_done: Optimiser steps so far.
+        draws: The random numbers of each step.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class LoraTrainer:
             DDPMScheduler.from_config(pipeline.scheduler.config), settings.snr_gamma
         )
         order = Order(material.shares, settings.seed)
-        self._draws = Draws(order, settings, material.latents.shape, self._objective.levels)
+        self.draws = Draws(order, settings, material.latents.shape, self._objective.levels)
         self.denoiser = Denoiser(pipeline, text_encoder=settings.text_encoder)
         self.denoiser.freeze_into(DTYPES[accelerator.mixed_precision])
         if settings.gradient_checkpointing:
@@ -123,7 +124,7 @@ class LoraTrainer:
             UserError: The loss is no number any more.
         """
         saved = time.monotonic()
-        for inputs in self._stream(self.steps_done, self.settings.total_steps()):
+        for inputs in self.stream(self.steps_done, self.settings.total_steps()):
             self.learn(inputs)
             if not self.accelerator.is_main_process:
                 self._pending.clear()
@@ -136,12 +137,12 @@ class LoraTrainer:
         if self.accelerator.is_main_process:
             self.save()
 
-    def _stream(self, first: int, last: int) -> Iterator[Inputs]:
-        """This process's inputs of each step; the next step's are drawn meanwhile."""
+    def stream(self, first: int, last: int) -> Iterator[Inputs]:
+        """This process's inputs of some steps, each prepared while the one before is learned."""
         mine = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
 
         def prepare(step: int) -> Inputs:
-            return self._material.inputs(self._draws.of(step), mine, self.device)
+            return self._material.inputs(self.draws.of(step), mine, self.device)
 
         if first >= last:
             return

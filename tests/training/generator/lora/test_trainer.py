@@ -59,7 +59,7 @@ def test_the_loss_is_that_of_diffusers_from_scratch(build: Build, base: Path) ->
     """Each picture encoded, noised, answered and weighed with diffusers' own parts."""
     run = build(steps=1, noise_offset=0.0)
     trainer = run.trainer
-    draw = trainer._draws.of(0)
+    draw = trainer.draws.of(0)
     trainer.train()
     pipeline = StableDiffusionPipeline.from_pretrained(base, safety_checker=None)
     scheduler = DDPMScheduler.from_pretrained(base, subfolder="scheduler")
@@ -202,7 +202,7 @@ def test_what_it_is_shown_it_learns(
     for enabled in (False, True):
         set_adapters(trainer.pipeline, enabled=enabled)
         with torch.no_grad():  # the same noise for both
-            stream = trainer._stream(0, 10)
+            stream = trainer.stream(0, 10)
             losses[enabled] = sum(float(trainer._losses(inputs).mean()) for inputs in stream)
     assert losses[True] < 0.97 * losses[False], losses
 
