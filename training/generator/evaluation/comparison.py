@@ -25,6 +25,7 @@ from training.generator.evaluation.results import (
 from training.generator.evaluation.ruler import Ruler
 from training.generator.evaluation.sets import (
     PictureSet,
+    agreement,
     find_copies,
     mean_measures,
     measure,
@@ -127,7 +128,7 @@ def halve(photographs: PictureSet, objects: npt.NDArray[np.int64], seed: int) ->
         seed: Of the halvings.
 
     Returns:
-        The mean; None for a single object.
+        The mean, with what the classifier reads of all of them; None for a single object.
     """
     names = np.unique(objects)
     if len(names) < 2:
@@ -141,4 +142,5 @@ def halve(photographs: PictureSet, objects: npt.NDArray[np.int64], seed: int) ->
             photographs.take(np.flatnonzero(~first)),
         )
         measures.append(measure(one, other, None, seed))
-    return mean_measures(measures)
+    mean = mean_measures(measures)
+    return mean.model_copy(update={"agreement": agreement(photographs)})

@@ -36,9 +36,11 @@ def _group_table(group: GroupResult) -> Table:
         *TASKS,
         "copies",
         title=f"{title}: {group.photographs} training photographs",
+        padding=(0, 0, 0, 1),
     )
     for column in table.columns[1:]:
         column.justify = "right"
+    table.columns[2].no_wrap = True
     for name, item in group.variants.items():
         shares = (item.precision, item.recall, item.density, item.coverage, item.diversity)
         table.add_row(
@@ -58,11 +60,13 @@ def _class_table(evaluation: GeneratorEvaluation) -> Table:
         "task",
         "label",
         "photos",
-        *(f"{name}: KID, read" for name in variants),
+        *variants,
         title="By class (* rare): KID, and the share read as planned",
+        padding=(0, 0, 0, 1),
     )
     for column in table.columns[2:]:
         column.justify = "right"
+        column.no_wrap = True
     for group in evaluation.groups:
         if group.task is not None and group.label is not None:
             cells = (_cell(group.variants.get(name), group.task) for name in variants)
@@ -75,7 +79,7 @@ def _cell(item: Measures | None, task: str) -> str:
     if item is None:
         return "–"
     value = "–" if item.kid is None else f"{item.kid.value:.3f}"
-    return f"{value} {_share(item.agreement[task]):>5}"
+    return f"{value} {_share(item.agreement[task]):>4}"
 
 
 def _distance(distance: Distance | None) -> str:

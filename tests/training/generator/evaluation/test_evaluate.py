@@ -107,23 +107,24 @@ def test_copies_are_found_and_named(inputs, paint_with, photographs):
 
 
 def test_interrupted_it_goes_on_and_ends_the_same(inputs, paint_with, tmp_path):
+    few = EvaluationSettings(count=8, base_too=True, batch_size=4)
     paint_with(Faithful(), Deaf())
-    whole = evaluate_generator(inputs, SETTINGS, out=tmp_path / "whole")
+    whole = evaluate_generator(inputs, few, out=tmp_path / "whole")
     stopped = tmp_path / "stopped"
 
     def impatient(what, done, total, note):
-        if what == f"Sampling ({BASE})" and done >= 16:
+        if what == f"Sampling ({BASE})" and done >= 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         evaluate_generator(
-            inputs, SETTINGS, out=stopped, reporter=EvaluationReporter(progress=impatient)
+            inputs, few, out=stopped, reporter=EvaluationReporter(progress=impatient)
         )
     painters = Faithful(), Deaf()
     paint_with(*painters)
-    assert evaluate_generator(inputs, SETTINGS, out=stopped) == whole
+    assert evaluate_generator(inputs, few, out=stopped) == whole
     assert not painters[0].batches
-    assert sum(painters[1].batches) == 2 * SETTINGS.count - 16
+    assert sum(painters[1].batches) == 2 * few.count - 8
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stopped", "whole"]
 
 

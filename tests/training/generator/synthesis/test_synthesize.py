@@ -159,8 +159,9 @@ def test_a_mix_of_the_same_ratio_takes_every_picture(inputs, painter, photograph
 
 
 def test_interrupted_anywhere_it_ends_the_same(inputs, painter, tmp_path, monkeypatch):
+    settings = SETTINGS.model_copy(update={"count": 18, "batch_size": 4})
     whole = tmp_path / "whole" / "out"
-    synthesize(inputs, whole, SETTINGS)
+    synthesize(inputs, whole, settings)
     calls = len(painter.batches)
     for stop in (1, calls - 1):
         painter.batches.clear()
@@ -174,10 +175,10 @@ def test_interrupted_anywhere_it_ends_the_same(inputs, painter, tmp_path, monkey
 
         monkeypatch.setattr("sampling.generator.Generator.load", lambda *_, **__: Impatient())
         with pytest.raises(KeyboardInterrupt):
-            synthesize(inputs, broken, SETTINGS)
+            synthesize(inputs, broken, settings)
         assert not broken.exists()
         monkeypatch.setattr("sampling.generator.Generator.load", lambda *_, **__: painter)
-        synthesize(inputs, broken, SETTINGS)
+        synthesize(inputs, broken, settings)
         assert len(painter.batches) == calls - stop
         assert contents(broken) == contents(whole)
         assert list(broken.parent.iterdir()) == [broken]
