@@ -114,8 +114,8 @@ def pretrain(
     perceptual: Annotated[
         str | None,
         typer.Option(
-            help="Features the autoencoder is held to: auto (timm's weights from the hub), none "
-            "(structure alone), a safetensors file, or a classifier bundle."
+            help="Features the autoencoder is held to beside structure: auto (timm's weights from "
+            "the hub), none, a safetensors file, or a classifier bundle."
         ),
     ] = None,
     perceptual_backbone: Annotated[

@@ -28,13 +28,13 @@ def to_model_range(pixels: Pixels, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class AutoencoderObjective:
-    """Absolute error, perceptual distance, a little divergence, and coarse decoding.
+    """Absolute error, lost structure, distance of features, a little divergence, coarse decoding.
 
     Attributes:
         autoencoder: In training.
         pixels: Training pictures, uint8 [N, H, W, 3].
         settings: Weights of the terms.
-        distance: Of features; None for structure.
+        distance: Of features; None leaves that term out.
         seed: Of order, mirroring and posterior noise.
     """
 
@@ -68,14 +68,14 @@ class AutoencoderObjective:
 
     def _fidelity(self, latents: Tensor, pictures: Tensor) -> dict[str, Tensor]:
         output = self.autoencoder.decode(latents).sample.float()
-        if self.distance is None:
-            perceptual = structure_loss(output, pictures)
-        else:
-            perceptual = self.distance(output, pictures).mean()
-        return {
+        terms = {
             "absolute": (output - pictures).abs().mean(),
-            "perceptual": self.settings.perceptual_weight * perceptual,
+            "structure": self.settings.structure_weight * structure_loss(output, pictures),
         }
+        if self.distance is not None:
+            distance = self.distance(output, pictures).mean()
+            terms["perceptual"] = self.settings.perceptual_weight * distance
+        return terms
 
 
 @torch.inference_mode()

@@ -17,10 +17,6 @@ tags: [stable-diffusion, latent-diffusion, ceramics, porcelain]
 ---
 """
 
-PERCEPTUAL = {
-    "none": ("structural similarity at three scales and gradients, which need no trained weights"),
-}
-
 
 def write_card(
     folder: Path,
@@ -56,10 +52,8 @@ def write_card(
 
 
 def _introduction(settings: PretrainSettings, measures: dict[str, Any], licences: list[str]) -> str:
-    perceptual = settings.autoencoder.perceptual
-    compared = PERCEPTUAL.get(
-        perceptual, f"features of {measures['autoencoder']['perceptual_loss']}"
-    )
+    features = measures["autoencoder"]["perceptual_loss"]
+    compared = "" if features == "none" else f", and features of {features}"
     data = measures["data"]
     named = f" (licence: {', '.join(licences)})" if licences else ""
     return f"""\
@@ -76,8 +70,9 @@ picture = pipeline(prompt, num_inference_steps=25, guidance_scale=3.0).images[0]
 ```
 
 - **Autoencoder** (`AutoencoderKL`): to {settings.autoencoder.latent_channels} channels at an
-  eighth of the size; absolute error and {compared}. Latents have zero mean and unit variance per
-  channel (folded into its two 1 x 1 convolutions), so the scaling factor is 1.
+  eighth of the size; held to absolute error, structural similarity and gradients at three
+  scales{compared}. Latents have zero mean and unit variance per channel (folded into its two
+  1 x 1 convolutions), so the scaling factor is 1.
 - **Text encoder** (`CLIPTextModel`, `CLIPTokenizer`): trained with the UNet; its vocabulary is
   made from the prompts' words and every byte.
 - **UNet** (`UNet2DConditionModel`): v-prediction, min-SNR weighting, a noise schedule that ends
@@ -125,7 +120,8 @@ def _command(settings: PretrainSettings, measures: dict[str, Any]) -> str:
     command = [
         "porcelain generator pretrain --data DATA --out OUT",
         f"--size {settings.size} --seed {settings.seed}",
-        f"--autoencoder-steps {measures['autoencoder']['steps']}",
+        f"--autoencoder-steps {measures['autoencoder']['steps']} "
+        f"--autoencoder-batch-size {settings.autoencoder.batch_size}",
         f"--steps {measures['diffusion']['steps']} --batch-size {settings.diffusion.batch_size}",
         f"--perceptual {settings.autoencoder.perceptual}",
     ]

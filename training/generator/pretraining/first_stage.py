@@ -73,7 +73,7 @@ def run_first_stage(
         shop: The run.
         training: Training pictures, uint8 [N, H, W, 3].
         held_out: Pictures to look at on the way.
-        distance: Perceptual distance to train with; None for structure.
+        distance: Of features, to train with beside structure; or None.
         given: An autoencoder to use as it is; None trains one.
 
     Returns:

@@ -95,7 +95,7 @@ def load_feature_distance(reference: str, backbone_name: str) -> FeatureDistance
         UserError: The file or bundle cannot be used.
     """
     if reference == "none":
-        return "No trained features: structural similarity and gradients are used."
+        return "No trained features are compared, structural similarity and gradients alone."
     path = Path(reference)
     if path.is_dir():
         info = load_bundle(path, "classifier").classifier
@@ -111,7 +111,7 @@ def load_feature_distance(reference: str, backbone_name: str) -> FeatureDistance
     if reason is None:
         return FeatureDistance(backbone, backbone_name, "timm's ImageNet weights")
     first = reason.split(" Training from scratch")[0].rstrip(".")
-    return f"{first}. Instead of features, structural similarity and gradients are used."
+    return f"{first}. The autoencoder is held to structural similarity and gradients alone."
 
 
 def _load_bundle_weights(backbone: nn.Module, bundle: Path) -> None:

@@ -66,24 +66,28 @@ class AutoencoderSettings(StageSettings):
         channels: Width at full, half, quarter and eighth size; thin where pixels are many.
         groups: Groups of every group norm; divides every width.
         latent_channels: Numbers per latent position.
-        perceptual: `auto` (timm's weights from the hub), `none` (structural similarity and
-            gradients, which need no weights), a safetensors file, or a classifier bundle.
+        structure_weight: Of lost structural similarity and gradients, which need no trained
+            weights, against the absolute error of pixels in [-1, 1].
+        perceptual: Features to compare beside: `auto` (timm's weights from the hub), `none`, a
+            safetensors file, or a classifier bundle.
         perceptual_backbone: timm's name of the model whose features are compared; a bundle names
             its own.
-        perceptual_weight: Against the absolute error of pixels in [-1, 1].
+        perceptual_weight: Of the distance of features.
         divergence_weight: Of the mean Kullback-Leibler divergence per latent number.
         coarse_weight: Of decoding latents at half size into the picture at half size. It keeps
             fine latents from carrying what diffusion cannot learn (Skorokhodov et al., Improving
             the Diffusability of Autoencoders, arXiv 2502.14831).
     """
 
-    steps: Count = 12_000
-    batch_size: Count = 8
+    steps: Count = 25_000
+    # At equal cost, many small steps go further than few large ones.
+    batch_size: Count = 4
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.001
     channels: tuple[Count, ...] = (16, 32, 64, 128)
     groups: Count = 8
     latent_channels: Count = 12
+    structure_weight: Annotated[float, Field(ge=0)] = 0.5
     perceptual: str = "auto"
     perceptual_backbone: str = "tf_mobilenetv3_small_075"
     perceptual_weight: Annotated[float, Field(ge=0)] = 0.5
