@@ -57,11 +57,12 @@ def serving(
     ready_path: str,
     log: Path,
     environment: Mapping[str, str] | None = None,
+    patience: float = 60,
 ) -> Iterator[Running]:
     """Run a server for the length of the block.
 
     Raises:
-        RuntimeError: It ended, or was not ready within a minute.
+        RuntimeError: It ended, or was not ready within `patience` seconds.
     """
     url = f"http://127.0.0.1:{port}"
     with log.open("wb") as output:
@@ -69,7 +70,7 @@ def serving(
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
         try:
             while not _answers(url + ready_path):
-                if process.poll() is not None or time.perf_counter() - begun > 60:
+                if process.poll() is not None or time.perf_counter() - begun > patience:
                     raise RuntimeError(f"{command[0]} is not ready: {log.read_text()[-2000:]}")
                 time.sleep(0.02)
             yield Running(url, time.perf_counter() - begun, process.pid)

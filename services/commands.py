@@ -104,4 +104,6 @@ def generator(
     info = load_bundle(settings.bundle, "generator").generator  # refuse here, once
     find_base(info.base, settings.base)
     BearerKeys(settings.key_file)
+    # Threads that spin while they wait make torch many times slower where cores are shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     run("services.generator.service:GeneratorService", host, port, settings.shutdown_seconds)
