@@ -14,6 +14,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 LONGEST_RETRY = 60  # seconds: who comes back later than that may as well come back then
+RETURNING = 10  # times longer to wait for those who were just answered, and often ask again
+RECENT = 0.5  # seconds for which they count as just answered
 _SMOOTHING = 0.3  # weight of the newest batch in the mean seconds per item
 
 
@@ -92,7 +94,8 @@ class Batcher(Generic[Item, Result]):
             key: Only items of equal keys can be made together.
             max_batch: Most items in a batch.
             max_waiting: Most items that wait.
-            gather_seconds: A batch that is not full begins when this passes without a new item.
+            gather_seconds: A batch that is not full begins when this passes without a new item;
+                while fewer wait than were just answered together, `RETURNING` times this.
             on_wait: Told of how many wait, and how many of them just left without a result.
         """
         self._work = work
@@ -104,6 +107,8 @@ class Batcher(Generic[Item, Result]):
         self._waiting: deque[Job[Item, Result]] = deque()
         self._arrived = asyncio.Event()
         self._seconds_per_item = 0.0
+        self._answered = 0
+        self._answered_at = -math.inf
 
     async def submit(self, items: Sequence[Item]) -> list[Result]:
         """Wait for the results of `items`; when cancelled, they are dropped.
@@ -152,7 +157,9 @@ class Batcher(Generic[Item, Result]):
         before = -1
         while before < len(self._waiting) < self._max_batch and self._gather_seconds:
             before = len(self._waiting)
-            await asyncio.sleep(self._gather_seconds)
+            recent = time.perf_counter() - self._answered_at < RECENT
+            expected = recent and before < self._answered
+            await asyncio.sleep(self._gather_seconds * (RETURNING if expected else 1))
 
     async def _serve(self, batch: Batch[Item, Result]) -> None:
         begun = time.perf_counter()
@@ -172,6 +179,7 @@ class Batcher(Generic[Item, Result]):
                 job.future.set_exception(result)
             else:
                 job.future.set_result(result)
+        self._answered, self._answered_at = len(batch.jobs), time.perf_counter()
 
     def _retry_seconds(self) -> int:
         expected = math.ceil(len(self._waiting) * self._seconds_per_item)

@@ -21,8 +21,8 @@ class GeneratorSettings(ServiceSettings):
         compile: Compile the UNet: faster on a GPU, minutes slower to be ready.
         threads: torch's threads per worker; 0 means the cores shared out among the workers.
         max_batch: Most pictures denoised at a time.
-        gather_ms: How long the first of several requests that arrive together waits for the
-            others; it ends when this passes without another.
+        gather_ms: A batch that is not full begins when this passes without a new request; ten
+            times this while fewer wait than were just answered together.
         max_waiting: Most pictures that may wait per worker; beyond it 429.
         max_count: Most pictures in one request.
         max_steps: Most steps of one request.

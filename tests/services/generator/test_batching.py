@@ -107,6 +107,29 @@ def test_those_who_ask_within_moments_share_a_batch() -> None:
     run(test)
 
 
+def test_those_who_were_answered_together_are_waited_for() -> None:
+    async def test() -> None:
+        made: Made = []
+        queue = batcher(made, gather_seconds=0.05)
+        serving = asyncio.create_task(queue.run())
+
+        async def caller(item: int) -> None:
+            await queue.submit([item])
+            await asyncio.sleep(item * 0.1)  # longer apart than strangers are waited for
+            await queue.submit([item])
+
+        await asyncio.gather(*(caller(item) for item in (1, 2, 3)))
+        assert [sorted(batch) for batch in made] == [[1, 2, 3], [1, 2, 3]]
+        begun = time.perf_counter()
+        await asyncio.sleep(0.6)
+        await queue.submit([4])
+        assert made[-1] == [4]
+        assert time.perf_counter() - begun < 0.6 + 0.3
+        serving.cancel()
+
+    run(test)
+
+
 def test_a_full_queue_refuses_all_of_a_request_and_says_when_to_come_back() -> None:
     async def test() -> None:
         made: Made = []
