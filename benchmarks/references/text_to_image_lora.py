@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import cast_training_params, compute_snr
@@ -75,6 +76,7 @@ class ExampleTrainer:
 
     Attributes:
         losses: Of each step.
+        precision: Of the frozen weights and of computing.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class ExampleTrainer:
         captions: Sequence[str],
         draws: Iterator[Draw],
         options: dict[str, Any],
-        accelerator: Accelerator,
+        precision: str,
     ) -> None:
         """Load the model and prepare to train.
 
@@ -94,11 +96,15 @@ class ExampleTrainer:
             captions: One for each.
             draws: The random numbers of each step.
             options: `rank`, `learning_rate`, `size`, `snr_gamma` and `seed`.
-            accelerator: Device and precision.
+            precision: Of the frozen weights and of computing.
         """
         self.losses: list[float] = []
-        self._accelerator, self._options = accelerator, options
-        self._dtype = DTYPES[accelerator.mixed_precision]
+        self.precision = precision
+        # accelerate refuses a second precision in a process; ours keeps to its own in any case.
+        AcceleratorState._reset_state()
+        self._accelerator = accelerator = Accelerator(mixed_precision=precision)
+        self._options = options
+        self._dtype = DTYPES[precision]
         self._noise = DDPMScheduler.from_pretrained(base, subfolder="scheduler")
         tokenizer = CLIPTokenizer.from_pretrained(base, subfolder="tokenizer")
         self._text_encoder = CLIPTextModel.from_pretrained(base, subfolder="text_encoder")

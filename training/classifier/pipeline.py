@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from porcelain.bundle import Bundle, check_name, load_bundle
@@ -24,6 +23,7 @@ from training.classifier.records import EpochRecord, LabelledPictures
 from training.classifier.settings import TrainSettings
 from training.classifier.trainer import ClassifierTrainer
 from training.data.split import SUBSETS, Split, split_or_make
+from training.processes import open_accelerator
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def fit(
         UserError: Dataset, split or weights do not fit.
     """
     reporter = reporter or Reporter()
-    accelerator = Accelerator(mixed_precision="bf16" if torch.cuda.is_available() else "no")
+    accelerator = open_accelerator()
     dataset = load_dataset(data)
     parts = split_or_make(dataset, split, seed=settings.seed)
     classes = _classes(dataset, parts)

@@ -260,7 +260,7 @@ def train(
     name: Annotated[str, typer.Option(help="The model's name.")] = "porcelain-generator",
     mixed_precision: Annotated[
         Literal["auto", "no", "fp16", "bf16"],
-        typer.Option(help="Of all but the adapters; auto: half precision on a GPU, none on a CPU."),
+        typer.Option(help="Of all but the adapters; auto: half precision where it is native."),
     ] = "auto",
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Less memory, a third more time.")

@@ -22,7 +22,6 @@ from training.generator.lora.observation import grid_file
 from training.generator.lora.previews import Sampling
 from training.generator.lora.run import Run
 from training.generator.lora.selection import combinations_of, labels_that_occur
-from training.generator.lora.trainer import DTYPES
 from training.generator.lora.verification import Verification, verify
 
 GRID_FILE = "grid.png"
@@ -41,7 +40,6 @@ def write_generator(folder: Path, run: Run, name: str) -> Verification:
         PorcelainError: The saved adapters do not do what the trained model does.
     """
     trainer, settings = run.trainer, run.trainer.settings
-    frozen = DTYPES[trainer.accelerator.mixed_precision]
     pipeline = trainer.finished()
     save_adapters(pipeline, (folder / LORA_FILE).parent)
     sampling = Sampling(settings.sampling_steps, settings.guidance_scale, settings.side())
@@ -52,7 +50,7 @@ def write_generator(folder: Path, run: Run, name: str) -> Verification:
         run.rarest_prompts(1)[0],
         sampling,
         trainer.device,
-        frozen,
+        trainer.denoiser.dtype,
     )
     shutil.copyfile(grid_file(run.folder, settings.total_steps()), folder / GRID_FILE)
     write_split(folder / SPLIT_FILE, run.split)

@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from porcelain.files import write_bytes
 from training.generator.lora.adapters import update_sizes
+from training.generator.lora.precision import computing_in
 from training.generator.lora.previews import Sampling, grid, ready_to_sample, sample
 from training.generator.lora.records import Reporter
 from training.generator.lora.trainer import LoraTrainer, learning_rate
@@ -104,7 +105,7 @@ class Observer:
         trainer = self._trainer
         with (
             ready_to_sample(trainer.pipeline, trainer.device) as pipeline,
-            trainer.accelerator.autocast(),
+            computing_in(trainer.denoiser.dtype, trainer.device),
         ):
             return grid(sample(pipeline, self._prompts, self._sampling, trainer.settings.seed))
 

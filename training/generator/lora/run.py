@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 
 from porcelain.dataset import Record, load_dataset
-from porcelain.errors import UserError
 from porcelain.files import open_work_folder
 from porcelain.prompts import check_template, prompt_for
 from porcelain.vocabulary import Taxonomy, load_taxonomy
 from sampling.base import load_pipeline
 from training.data.split import SUBSETS, Split, split_or_make
 from training.generator.lora.adapters import add_adapters
+from training.generator.lora.precision import choose_precision
 from training.generator.lora.preparation import Base, base_size, find_base, prepare_material
 from training.generator.lora.records import Reporter
 from training.generator.lora.selection import combinations_of, photographs_to_learn
 from training.generator.lora.settings import LoraSettings
 from training.generator.lora.trainer import LoraTrainer
+from training.processes import open_accelerator
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def set_up(
         UserError: Dataset, split or base do not fit.
     """
     check_template(settings.template)
-    accelerator = Accelerator(mixed_precision=precision(settings))
+    accelerator = open_accelerator()
+    precision = choose_precision(settings.mixed_precision, accelerator.device)
     reporter = reporter if reporter and accelerator.is_main_process else Reporter()
     dataset, taxonomy = load_dataset(data), load_taxonomy(data)
     parts = split_or_make(dataset, split, seed=settings.seed)
@@ -88,7 +89,7 @@ def set_up(
     with accelerator.local_main_process_first():  # the others find what it has downloaded
         base = find_base(settings.base)
     pipeline = load_pipeline(base.folder, device=str(accelerator.device), dtype=torch.float32)
-    settings = settings.resolved(len(photographs), base_size(pipeline))
+    settings = settings.resolved(len(photographs), base_size(pipeline), precision)
     kept = cache or work / "cache"
     material, records = prepare_material(
         pipeline, photographs, taxonomy, base, settings, kept, accelerator, reporter
@@ -114,19 +115,3 @@ def set_up(
         pipeline.text_encoder.to("cpu")
     trainer = LoraTrainer(pipeline, material, settings, folder, accelerator)
     return Run(trainer, base, records, digest, parts, taxonomy, folder)
-
-
-def precision(settings: LoraSettings) -> str:
-    """What `mixed_precision` means on this machine.
-
-    Raises:
-        UserError: It cannot do what is asked.
-    """
-    asked, cuda = settings.mixed_precision, torch.cuda.is_available()
-    if asked == "auto":
-        if not cuda:
-            return "no"
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if asked == "fp16" and not cuda:
-        raise UserError("--mixed-precision fp16 needs a CUDA GPU; choose bf16 or no.")
-    return asked

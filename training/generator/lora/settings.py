@@ -55,7 +55,7 @@ class LoraSettings(BaseModel):
         resize: How a photograph fills that square.
         template: How labels become a prompt (see `porcelain.prompts`).
         mixed_precision: Of the frozen weights and of computing; adapters stay in float32. `auto`
-            is bf16 on a GPU that has it, fp16 on another, and none on a CPU.
+            is bf16 where the device has it natively, fp16 on another GPU, none on another CPU.
         sampling_steps: Default of the bundle, and for the sample grids.
         guidance_scale: Likewise.
         seed: Of adapters, order, noise and, where there is none, the split.
@@ -129,12 +129,13 @@ class LoraSettings(BaseModel):
             raise ValueError("settings without a size; resolve them first")
         return self.size
 
-    def resolved(self, pictures: int, base_size: int) -> LoraSettings:
-        """With everything filled in that depends on the pictures and the base.
+    def resolved(self, pictures: int, base_size: int, precision: Precision) -> LoraSettings:
+        """With everything filled in that depends on the pictures, the base and the machine.
 
         Args:
             pictures: How many there are to learn from.
             base_size: The base's own side in pixels.
+            precision: What `mixed_precision` means here.
         """
         steps = self.steps
         if steps is None and self.epochs is not None:
@@ -145,6 +146,7 @@ class LoraSettings(BaseModel):
                 "epochs": None,
                 "alpha": self.alpha_or_rank(),
                 "size": self.size or base_size,
+                "mixed_precision": precision,
             }
         )
 

@@ -26,18 +26,19 @@ from training.generator.lora.denoiser import Denoiser
 from training.generator.lora.draws import Draws, mixed_seed
 from training.generator.lora.material import Inputs, Material
 from training.generator.lora.objective import Objective
+from training.generator.lora.precision import DTYPES
 from training.generator.lora.rarity import Order
 from training.generator.lora.records import History
 from training.generator.lora.settings import LoraSettings
 
 CHECKPOINT_FILE = "checkpoint.pt"
-DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class LoraTrainer:
     """Trains the adapters of a pipeline.
 
     Attributes:
+        denoiser: What is trained, in one module.
         pipeline: The pipeline; its UNet (and text encoder) is what is trained.
         parameters: What is trained, by name: a dictionary, because an iterator that the optimiser
             has read would leave nothing to clip.
@@ -81,8 +82,10 @@ class LoraTrainer:
         )
         order = Order(material.shares, settings.seed)
         self.draws = Draws(order, settings, material.latents.shape, self._objective.levels)
-        self.denoiser = Denoiser(pipeline, text_encoder=settings.text_encoder)
-        self.denoiser.freeze_into(DTYPES[accelerator.mixed_precision])
+        dtype = DTYPES[settings.mixed_precision]
+        self.denoiser = Denoiser(pipeline, dtype, text_encoder=settings.text_encoder)
+        # Small gradients would vanish in float16; elsewhere this does nothing.
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
         if settings.gradient_checkpointing:
             self.denoiser.save_memory()
         self.parameters = {n: p for n, p in self.denoiser.named_parameters() if p.requires_grad}
@@ -111,7 +114,7 @@ class LoraTrainer:
             weight_decay=settings.weight_decay,
             fused=True,
         )
-        self.replica, self.optimizer = self.accelerator.prepare(self.denoiser, self.optimizer)
+        self.replica = self.accelerator.prepare(self.denoiser)
         self._resume()
 
     def train(self, after_step: Callable[[int], None] | None = None) -> None:
@@ -170,10 +173,12 @@ class LoraTrainer:
             with nullcontext() if last else accelerator.no_sync(self.replica):
                 # Gradients are averaged over processes, and meant to be over the whole batch.
                 loss = self._losses(piece).sum() * (accelerator.num_processes / settings.batch_size)
-                accelerator.backward(loss)
+                accelerator.backward(self._scaler.scale(loss))
             total += loss.detach()
-        norm = accelerator.clip_grad_norm_(list(self.parameters.values()), settings.gradient_norm)
-        self.optimizer.step()
+        self._scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), settings.gradient_norm)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
         self.optimizer.zero_grad()
         self.steps_done += 1
         # Not read here: that would make the CPU wait for the device at every step.
@@ -212,13 +217,12 @@ class LoraTrainer:
     def save(self) -> None:
         """Write the checkpoint: the file is the last one or this one, never half of it."""
         history = self.settle()
-        scaler = self.accelerator.scaler
         buffer = io.BytesIO()
         torch.save(
             {
                 "parameters": {name: p.detach() for name, p in self.parameters.items()},
                 "optimizer": self.optimizer.state_dict(),
-                "scaler": scaler.state_dict() if scaler is not None else None,
+                "scaler": self._scaler.state_dict(),
                 "history": json.dumps(vars(history)),
                 "steps_done": self.steps_done,
             },
@@ -235,8 +239,8 @@ class LoraTrainer:
             for name, parameter in self.parameters.items():
                 parameter.copy_(content["parameters"][name])
         self.optimizer.load_state_dict(content["optimizer"])
-        if self.accelerator.scaler is not None and content["scaler"]:
-            self.accelerator.scaler.load_state_dict(content["scaler"])
+        if self._scaler.is_enabled():
+            self._scaler.load_state_dict(content["scaler"])
         self.history = History(**json.loads(content["history"]))
         self.steps_done = int(content["steps_done"])
 

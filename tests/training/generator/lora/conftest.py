@@ -64,4 +64,5 @@ def settings(base: Path) -> LoraSettings:
         sampling_steps=2,
         guidance_scale=2.0,
         previews=0,
+        mixed_precision="no",  # to be held against float32
     )
