@@ -234,6 +234,7 @@ class Options:
     rounds: int
     device: str
     dtype: str
+    our_dtype: str
     threads: int
     compile_ours: bool
 
@@ -246,14 +247,14 @@ def measure(bundle: Bundle, base: Path, options: Options, log: Path) -> None:
     asks = asks_for(bundle, options.count)
     plain = plain_way(bundle, base, options.device, options.dtype)
     batched = batched_way(
-        bundle, options.device, options.dtype, options.connections, options.compile_ours
+        bundle, options.device, options.our_dtype, options.connections, options.compile_ours
     )
     ways = {name: Runs() for name in ("plain, one at a time", "in process", "HTTP")}
     worst = math.inf
     environment = {
         **os.environ,
         "PORCELAIN_THREADS": str(options.threads),
-        "PORCELAIN_DTYPE": options.dtype,
+        "PORCELAIN_DTYPE": options.our_dtype,
         "PORCELAIN_MAX_BATCH": str(options.connections),
         "PORCELAIN_COMPILE": str(options.compile_ours),
         "PORCELAIN_BASE": str(base),
@@ -285,7 +286,7 @@ def measure(bundle: Bundle, base: Path, options: Options, log: Path) -> None:
     sampling, info = bundle.generator.sampling, bundle.generator
     title = (
         f"{base.name}, LoRA rank {info.rank}, {sampling.width} px, {sampling.steps} steps, "
-        f"{options.device} {options.dtype}, {options.threads} threads, "
+        f"{options.device} {options.dtype} (ours {options.our_dtype}), {options.threads} threads, "
         f"{options.connections} at a time"
     )
     report(ways, worst, batch, title)
@@ -321,7 +322,10 @@ def main(
     count: Annotated[int, typer.Option(min=1, help="Pictures per round.")] = 16,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of all three.")] = 5,
     device: Annotated[str, typer.Option(help="cpu or cuda; cuda where there is one.")] = "auto",
-    dtype: Annotated[str | None, typer.Option(help="float32, float16 or bfloat16.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Of plain: float32, float16 or bfloat16; the device's.")
+    ] = None,
+    our_dtype: Annotated[str | None, typer.Option(help="Of ours, if not the same.")] = None,
     threads: Annotated[int | None, typer.Option(help="Of each; one per core.")] = None,
     compile_ours: Annotated[bool, typer.Option("--compile", help="Compile our UNet.")] = False,
 ) -> None:
@@ -332,12 +336,14 @@ def main(
     from services.settings import available_cores
 
     place = choose_device(device)
+    reference_dtype = dtype or str(default_dtype(place)).removeprefix("torch.")
     options = Options(
         count=count,
         connections=connections,
         rounds=rounds,
         device=place.type,
-        dtype=dtype or str(default_dtype(place)).removeprefix("torch."),
+        dtype=reference_dtype,
+        our_dtype=our_dtype or reference_dtype,
         threads=threads or available_cores(),
         compile_ours=compile_ours,
     )

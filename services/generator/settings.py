@@ -37,7 +37,7 @@ class GeneratorSettings(ServiceSettings):
     compile: bool = False
     threads: int = Field(0, ge=0, le=256)
     max_batch: int = Field(8, ge=1, le=256)
-    gather_ms: float = Field(5.0, ge=0, le=1000)
+    gather_ms: float = Field(10.0, ge=0, le=1000)
     max_waiting: int = Field(64, ge=1)
     max_count: int = Field(16, ge=1)
     max_steps: int = Field(100, ge=1, le=1000)
