@@ -11,7 +11,7 @@ from porcelain.synthetic_picture import MEDIA_TYPES
 from sampling.request import SampleRequest, SamplingCancelledError
 from services.asgi import JSON, Request, Response, json_response
 from services.generator.answers import Composer, choose_answer
-from services.generator.batching import QueueFullError
+from services.generator.batching import QueueFullError, StoppedError
 from services.generator.engine import Engine
 from services.generator.openapi import build_document
 from services.generator.planning import Order, Planner
@@ -79,7 +79,7 @@ class GeneratorApi:
                 f"second{'s' if seconds > 1 else ''}.",
                 seconds,
             ) from error
-        except SamplingCancelledError as error:  # the service stops
+        except (SamplingCancelledError, StoppedError) as error:  # the service stops
             raise not_ready() from error
 
 

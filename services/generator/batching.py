@@ -28,6 +28,10 @@ class QueueFullError(Exception):
         self.retry_seconds = retry_seconds
 
 
+class StoppedError(Exception):
+    """The queue is served no longer."""
+
+
 @dataclass(slots=True, eq=False)
 class Job(Generic[Item, Result]):
     """One item that waits; its future is cancelled when nobody wants it any more."""
@@ -115,6 +119,7 @@ class Batcher(Generic[Item, Result]):
 
         Raises:
             QueueFullError: Too many wait already; none of `items` does.
+            StoppedError: `run` was cancelled.
             Exception: What `work` gave for one of them.
         """
         if len(self._waiting) + len(items) > self._max_waiting:
@@ -132,16 +137,22 @@ class Batcher(Generic[Item, Result]):
             self._forget(set(map(id, jobs)))
 
     async def run(self) -> None:
-        """Serve until cancelled."""
-        while True:
-            await self._arrived.wait()
-            await self._gather()
-            batch = take_batch(self._waiting, self._max_batch, self._key)
-            self._on_wait(len(self._waiting), 0)
-            if batch.jobs:
-                await self._serve(batch)
-            if not self._waiting:
-                self._arrived.clear()
+        """Serve until cancelled; who waits then gets `StoppedError`."""
+        batch: Batch[Item, Result] = Batch([])
+        try:
+            while True:
+                await self._arrived.wait()
+                await self._gather()
+                batch = take_batch(self._waiting, self._max_batch, self._key)
+                self._on_wait(len(self._waiting), 0)
+                if batch.jobs:
+                    await self._serve(batch)
+                if not self._waiting:
+                    self._arrived.clear()
+        finally:
+            for job in (*batch.jobs, *self._waiting):
+                if not job.future.done():
+                    job.future.set_exception(StoppedError())
 
     def _forget(self, jobs: set[int]) -> None:
         """Take those of a request that left out of the queue."""

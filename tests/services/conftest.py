@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from porcelain.bundle import CLASSIFIER_MODEL_FILE, ClassifierInfo, load_bundle, write_manifest
+from porcelain.cli.main import main
 from tests.services.servers import Server, check_log, start_server
 
 __all__ = ["LABELS", "Server", "start_server"]
@@ -28,35 +31,22 @@ GRID = 7
 def colour_model() -> onnx.ModelProto:
     """A graph with a classifier's inputs and outputs that names a picture's strongest colour.
 
-    It averages the picture over 7 x 7 cells; the features are the mean colour, the logits a
-    multiple of them, and each cell's contribution is its own red minus its green and blue.
+    The features are the picture's mean colour, the logits a multiple of them.
     """
     tasks = list(LABELS)
-    mix = -np.ones((len(tasks), 3, 1, 1), dtype=np.float32)
-    mix[:, 0] = 1.0
     constants = {
         "scale": np.array(1 / 255, dtype=np.float32),
         "sharpness": np.array(SHARPNESS, dtype=np.float32),
-        "mix": mix,
-        "plane": np.array([2, 3], dtype=np.int64),
+        "plane": np.array([1, 2], dtype=np.int64),
     }
     nodes = [
         helper.make_node("Cast", ["image"], ["numbers"], to=TensorProto.FLOAT),
-        helper.make_node("Transpose", ["numbers"], ["channels"], perm=[0, 3, 1, 2]),
-        helper.make_node("Mul", ["channels", "scale"], ["scaled"]),
-        helper.make_node(
-            "AveragePool", ["scaled"], ["cells"], kernel_shape=[32, 32], strides=[32, 32]
-        ),
-        helper.make_node("ReduceMean", ["cells", "plane"], ["features"], keepdims=0),
+        helper.make_node("Mul", ["numbers", "scale"], ["scaled"]),
+        helper.make_node("ReduceMean", ["scaled", "plane"], ["features"], keepdims=0),
         helper.make_node("Mul", ["features", "sharpness"], ["logits"]),
-        helper.make_node("Conv", ["cells", "mix"], ["activation"]),
         *(helper.make_node("Softmax", ["logits"], [task], axis=1) for task in tasks),
     ]
-    shapes = {
-        **{task: ["batch", 3] for task in tasks},
-        "features": ["batch", 3],
-        "activation": ["batch", len(tasks), GRID, GRID],
-    }
+    shapes = {**{task: ["batch", 3] for task in tasks}, "features": ["batch", 3]}
     graph = helper.make_graph(
         nodes,
         "colours",
@@ -72,10 +62,8 @@ def colour_model() -> onnx.ModelProto:
     return model
 
 
-@pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A classifier bundle that answers red, green or blue."""
-    folder = tmp_path_factory.mktemp("bundle") / "colours"
+def write_colour_bundle(folder: Path) -> Path:
+    """Write a classifier bundle that answers red, green or blue."""
     folder.mkdir()
     onnx.save(colour_model(), folder / CLASSIFIER_MODEL_FILE)
     info = ClassifierInfo(
@@ -97,6 +85,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier bundle that answers red, green or blue."""
+    return write_colour_bundle(tmp_path_factory.mktemp("bundle") / "colours")
+
+
+@pytest.fixture(scope="session")
 def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with two workers and the default limits."""
     log = tmp_path_factory.mktemp("server") / "log"
@@ -104,3 +98,23 @@ def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     yield running
     running.stop()
     check_log(log)
+
+
+@pytest.fixture
+def refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Run `porcelain serve KIND` with a mistake; returns the one line that it says."""
+
+    def run(kind: str, *options: str, **environment: str) -> str:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "environ", {**os.environ, **environment})
+            patch.setattr(sys, "argv", ["porcelain", "serve", kind, *options])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        assert ended.value.code == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        return said
+
+    return run

@@ -112,22 +112,24 @@ def test_every_setting_is_documented() -> None:
         assert f"{name}:" in described
 
 
-def test_outputs_survive_packing(bundle: Path) -> None:
+@pytest.mark.parametrize("explained", [False, True])
+def test_outputs_survive_packing(bundle: Path, explained: bool) -> None:
     predictor = Predictor(load_bundle(bundle, "classifier"))
     images = np.random.default_rng(0).integers(0, 255, (3, 224, 224, 3), dtype=np.uint8)
-    outputs = predictor.run(images, activation=True)
+    outputs = predictor.run(images, activation=explained)
     packed = pack(predictor.info, outputs)
-    assert packed.shape == (3, width(predictor.info))
+    assert packed.shape == (3, width(predictor.info, explained=explained))
     back = unpack(predictor.info, packed)
-    assert back.activation is not None
-    assert outputs.activation is not None
-    assert (back.activation == outputs.activation).all()
     for task in predictor.tasks:
         assert (back.probabilities[task] == outputs.probabilities[task]).all()
+    if explained:
+        assert back.activation is not None
+        assert outputs.activation is not None
+        assert (back.activation == outputs.activation).all()
+    else:
+        assert back.activation is None
     with pytest.raises(ValueError, match="expected rows"):
         unpack(predictor.info, packed[:, 1:])
-    with pytest.raises(ValueError, match="no activation"):
-        pack(predictor.info, predictor.run(images))
 
 
 def test_a_log_line_is_one_json_object() -> None:
