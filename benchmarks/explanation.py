@@ -1,17 +1,18 @@
-"""Is the class-activation map faithful? Masking what it shows must hurt more than masking chance.
+"""Are explanations faithful? Hiding what the map shows must hurt more than hiding by chance.
 
 For every photograph and task, the hottest 20 % of the photograph's pixels (the map's cells,
-upsampled bicubically as people see them, margins left out) are hidden, and the drop of the
-predicted class's probability is compared with the mean drop over random masks of equal area:
+upsampled bicubically as people see them, margins left out) are hidden, and the fall of the
+predicted class's probability is compared with the mean fall over random masks of equal area:
 
-- blocks: the hottest 20 % of a random map with the same grid, upsampled the same way, so that
-  the hidden patches have the same grain;
-- pixels: single pixels drawn at random.
+- moved: the hottest patches themselves, mirrored and shifted at random within the photograph;
+- blocks: the hottest 20 % of a random 7 x 7 map, upsampled the same way;
+- pixels: single pixels drawn at random, a grain that no map has.
 
-Hidden pixels take the photograph's mean colour (`mean`) or those of a heavily blurred copy
-(`blur`, Gaussian, radius a tenth of the side).
+Hidden pixels take the photograph's mean colour (`mean`), those of a heavily blurred copy (`blur`,
+Gaussian, radius a tenth of the side) or mid-grey (`grey`); the random masks' hidden pixels too.
+`--map detail` and `--map centre` measure maps that know nothing of the model, for comparison.
 
-    python benchmarks/explanation.py --bundle DIR --data DIR
+    python -m benchmarks.explanation --bundle DIR --data DIR
 """
 
 from __future__ import annotations
@@ -24,14 +25,24 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 import typer
-from PIL import Image, ImageFilter
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from scipy.stats import binomtest
 
+from benchmarks.masks import (
+    FILLS,
+    HIDDEN,
+    Box,
+    FloatArray,
+    Map,
+    control_map,
+    filling,
+    hottest_mask,
+    moved,
+    random_pixels,
+)
 from porcelain.bundle import load_bundle
 from porcelain.dataset import load_dataset
 from porcelain.errors import ImageError, PorcelainError
@@ -39,13 +50,10 @@ from porcelain.predictor import Predictor
 from porcelain.preparation import Pixels, content_box, decode_and_prepare
 from training.classifier.evaluation.selection import Subset, select
 
-HIDDEN = 0.2
 TARGET = 0.8
-FILLS = ("mean", "blur")
-RANDOM_MASKS = ("blocks", "pixels")
-
-FloatArray = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
+RANDOM_MASKS = ("moved", "blocks", "pixels")
+BLOCKS = (7, 7)
+TOGETHER = 16
 
 
 @dataclass
@@ -61,51 +69,14 @@ class Drops:
     random: dict[str, list[float]] = field(default_factory=lambda: {k: [] for k in RANDOM_MASKS})
 
 
-def hottest_mask(cells: FloatArray, size: int, box: tuple[int, int, int, int]) -> Mask:
-    """The hottest 20 % of the pixels in `box`, exactly.
-
-    Args:
-        cells: A map [h, w].
-        size: Side of the model's square.
-        box: Left, top, right and bottom of the photograph in the square.
-    """
-    values = np.asarray(Image.fromarray(cells).resize((size, size), Image.Resampling.BICUBIC))
-    return _largest(values, box)
-
-
-def random_pixels(size: int, box: tuple[int, int, int, int], rng: np.random.Generator) -> Mask:
-    """20 % of the pixels in `box`, drawn one by one."""
-    return _largest(rng.random((size, size), dtype=np.float32), box)
-
-
-def _largest(values: FloatArray, box: tuple[int, int, int, int]) -> Mask:
-    left, top, right, bottom = box
-    inside = values[top:bottom, left:right]
-    count = round(HIDDEN * inside.size)
-    chosen = np.zeros(inside.size, dtype=np.bool_)
-    chosen[np.argsort(-inside, axis=None, kind="stable")[:count]] = True
-    mask = np.zeros(values.shape, dtype=np.bool_)
-    mask[top:bottom, left:right] = chosen.reshape(inside.shape)
-    return mask
-
-
-def filling(pixels: Pixels, box: tuple[int, int, int, int], fill: str) -> Pixels:
-    """What shows where a mask hides the photograph: uint8 [size, size, 3]."""
-    if fill == "blur":
-        blur = ImageFilter.GaussianBlur(len(pixels) / 10)
-        return np.asarray(Image.fromarray(pixels).filter(blur))
-    left, top, right, bottom = box
-    colour = pixels[top:bottom, left:right].mean(axis=(0, 1)).round().astype(np.uint8)
-    return np.broadcast_to(colour, pixels.shape)
-
-
 def measure(
     predictor: Predictor,
     pixels: Pixels,
-    box: tuple[int, int, int, int],
+    box: Box,
     masks: int,
     rng: np.random.Generator,
     drops: dict[str, dict[str, Drops]],
+    kind: Map = "activation",
 ) -> None:
     """Add one photograph's drops for every task and fill.
 
@@ -116,35 +87,47 @@ def measure(
         masks: Random masks of each kind.
         rng: Draws them.
         drops: Per task and fill.
+        kind: The map that is measured.
     """
-    before = predictor.run(pixels[np.newaxis], activation=True)
-    if before.activation is None:
-        raise RuntimeError("The predictor returned no activation maps.")
-    size, maps = len(pixels), before.activation[0]
-    hidden = [hottest_mask(cells, size, box) for cells in maps]
-    for _ in range(masks):
-        cells = rng.random(maps.shape[1:], dtype=np.float32)
-        hidden.append(hottest_mask(cells, size, box))
-    hidden += [random_pixels(size, box, rng) for _ in range(masks)]
-    stacked = np.stack(hidden)[..., np.newaxis]
+    before = predictor.run(pixels[np.newaxis], activation=kind == "activation")
+    if before.activation is not None:
+        maps = list(before.activation[0])
+    else:
+        maps = [control_map(kind, pixels)] * len(predictor.tasks)
+    size = len(pixels)
+    hottest = [hottest_mask(cells, size, box) for cells in maps]
+    blocks = [hottest_mask(rng.random(BLOCKS, dtype=np.float32), size, box) for _ in range(masks)]
+    single = [random_pixels(size, box, rng) for _ in range(masks)]
+    elsewhere = [moved(mask, box, rng) for mask in hottest for _ in range(masks)]
+    hidden = np.stack([*hottest, *blocks, *single, *elsewhere])[..., np.newaxis]
+    count = len(hottest)
     for fill in FILLS:
-        after = predictor.run(np.where(stacked, filling(pixels, box, fill), pixels))
+        after = answers(predictor, np.where(hidden, filling(pixels, box, fill), pixels))
         for row, task in enumerate(predictor.tasks):
             answer = int(before.probabilities[task][0].argmax())
-            fall = before.probabilities[task][0, answer] - after.probabilities[task][:, answer]
-            kinds = np.split(fall[len(maps) :], len(RANDOM_MASKS))
-            drops[task][fill].hottest.append(float(fall[row]))
-            for kind, values in zip(RANDOM_MASKS, kinds, strict=True):
-                drops[task][fill].random[kind].append(float(values.mean()))
+            fall = before.probabilities[task][0, answer] - after[task][:, answer]
+            start = count + (2 + row) * masks
+            found = drops[task][fill]
+            found.hottest.append(float(fall[row]))
+            found.random["blocks"].append(float(fall[count : count + masks].mean()))
+            found.random["pixels"].append(float(fall[count + masks : count + 2 * masks].mean()))
+            found.random["moved"].append(float(fall[start : start + masks].mean()))
 
 
-def prepared(
-    predictor: Predictor, paths: Sequence[Path]
-) -> Iterator[tuple[Pixels, tuple[int, int, int, int]]]:
+def answers(predictor: Predictor, images: Pixels) -> dict[str, FloatArray]:
+    """Probabilities per task, a few pictures at a time."""
+    parts = [
+        predictor.run(images[start : start + TOGETHER]).probabilities
+        for start in range(0, len(images), TOGETHER)
+    ]
+    return {task: np.concatenate([part[task] for part in parts]) for task in predictor.tasks}
+
+
+def prepared(predictor: Predictor, paths: Sequence[Path]) -> Iterator[tuple[Pixels, Box]]:
     """Each readable photograph and where it lies in the square."""
     info = predictor.info
 
-    def prepare(path: Path) -> tuple[Pixels, tuple[int, int, int, int]] | None:
+    def prepare(path: Path) -> tuple[Pixels, Box] | None:
         try:
             pixels, decoded = decode_and_prepare(path.read_bytes(), info.input_size, info.resize)
         except (ImageError, OSError):
@@ -160,30 +143,35 @@ def prepared(
 
 
 def report(drops: dict[str, dict[str, Drops]], console: Console) -> None:
-    """Print per task, fill and kind of random mask how often the hottest part mattered more."""
+    """Print how often hiding the hottest part lowered the probability more, and by how much."""
     table = Table(
-        "task", "fill", "against", "photographs", "hottest lowers more (95 %)", "mean drops",
-        title=f"Hiding the hottest {HIDDEN:.0%} against a random {HIDDEN:.0%}",
+        "task", "hidden by", "mean fall", *(f"against {kind}" for kind in RANDOM_MASKS),
+        title=f"Photographs on which hiding the hottest {HIDDEN:.0%} lowers the probability more "
+        f"than a random {HIDDEN:.0%} (95 %; mean fall of those)",
     )  # fmt: skip
-    reached = []
     for task, fills in drops.items():
         for fill, result in fills.items():
-            for kind, random in result.random.items():
-                count = len(result.hottest)
-                wins = int(np.sum(np.array(result.hottest) > np.array(random)))
-                interval = binomtest(wins, count).proportion_ci(method="wilson")
-                reached.append(wins / count >= TARGET)
-                table.add_row(
-                    task,
-                    fill,
-                    kind,
-                    str(count),
-                    f"{wins / count:.1%} ({interval.low:.1%} to {interval.high:.1%})",
-                    f"{np.mean(result.hottest):.3f} against {np.mean(random):.3f}",
-                    style=None if reached[-1] else "bold red",
-                )
+            cells = [_compared(result.hottest, result.random[kind]) for kind in RANDOM_MASKS]
+            table.add_row(task, fill, f"{np.mean(result.hottest):.2f}", *cells)
     console.print(table)
-    console.print(f"At least {TARGET:.0%} in {sum(reached)} of {len(reached)} comparisons.")
+    for kind in RANDOM_MASKS:
+        shares = [_wins(r.hottest, r.random[kind]) for f in drops.values() for r in f.values()]
+        reached = sum(share >= TARGET for share in shares)
+        console.print(
+            f"Against {kind}: at least {TARGET:.0%} in {reached} of {len(shares)} comparisons, "
+            f"the lowest {min(shares):.0%}."
+        )
+
+
+def _wins(hottest: Sequence[float], random: Sequence[float]) -> float:
+    return float(np.mean(np.array(hottest) > np.array(random)))
+
+
+def _compared(hottest: Sequence[float], random: Sequence[float]) -> str:
+    share, count = _wins(hottest, random), len(hottest)
+    interval = binomtest(round(share * count), count).proportion_ci(method="wilson")
+    style = "" if share >= TARGET else "[bold red]"
+    return f"{style}{share:.0%} ({interval.low:.0%} to {interval.high:.0%}; {np.mean(random):.2f})"
 
 
 def main(
@@ -198,6 +186,9 @@ def main(
     masks: Annotated[int, typer.Option(min=1, help="Random masks of each kind.")] = 10,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
     seed: Annotated[int, typer.Option(help="Of the random masks.")] = 0,
+    kind: Annotated[
+        Map, typer.Option("--map", help="The bundle's maps, or ones that know nothing of it.")
+    ] = "activation",
 ) -> None:
     """Print how often hiding the map's hottest part lowers the answer's probability more."""
     console = Console()
@@ -215,8 +206,8 @@ def main(
     drops = {task: {fill: Drops() for fill in FILLS} for task in predictor.tasks}
     pictures = track(prepared(predictor, paths), total=len(paths), console=Console(stderr=True))
     for pixels, box in pictures:
-        measure(predictor, pixels, box, masks, rng, drops)
-    console.print(f"Graph {graph}; {masks} random masks of each kind.")
+        measure(predictor, pixels, box, masks, rng, drops, kind)
+    console.print(f"{len(paths)} photographs, graph {graph}, {masks} random masks of each kind.")
     report(drops, console)
 
 

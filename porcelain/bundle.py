@@ -67,7 +67,7 @@ class ClassifierInfo(BaseModel):
         temperatures: Softmax temperature per task, already applied inside the graph.
         abstention_thresholds: Per task, the probability under which the service abstains.
         selective_accuracy: The accuracy that answers above the threshold are meant to have.
-        activation_grid: Height and width of the class-activation output.
+        activation_grid: Height and width of the maps that explain an answer.
         metrics: Results on the test part, of the graph that did not learn from it
             (`Bundle.measured_graph`); empty where there was none.
     """

@@ -7,19 +7,21 @@ core works without it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from porcelain.bundle import CLASSIFIER_MODEL_FILE, Bundle, ClassifierInfo
 from porcelain.errors import BundleError, UserError
+from porcelain.occlusion import evidence, occlude
 from porcelain.preparation import Pixels
 
 INPUT = "image"
 FEATURES = "features"
-ACTIVATION = "activation"
+
+_TOGETHER = 8
+"""Pictures in one call when a picture is explained: bounds the memory that it takes."""
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -31,8 +33,8 @@ class Outputs:
     Attributes:
         probabilities: Per task, calibrated probabilities [N, classes].
         features: Shared features [N, F]; None unless asked for.
-        activation: Class-activation maps of each task's most probable class [N, tasks, h, w],
-            tasks in the order of `Predictor.tasks`; None unless asked for.
+        activation: How much each part of the picture speaks for each task's most probable class
+            [N, tasks, h, w], tasks in the order of `Predictor.tasks`; None unless asked for.
     """
 
     probabilities: dict[str, FloatArray]
@@ -110,12 +112,9 @@ class Predictor:
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise BundleError(f"{bundle.path / graph}: {error}") from error
         outputs = {output.name for output in self._session.get_outputs()}
-        missing = {*self.tasks, FEATURES, ACTIVATION} - outputs
+        missing = {*self.tasks, FEATURES} - outputs
         if missing:
             raise BundleError(f"{bundle.path} lacks the outputs {', '.join(sorted(missing))}.")
-        self._run_options: Any = onnxruntime.RunOptions()
-        # Features and activation maps cost time only where they are asked for.
-        self._run_options.only_execute_path_to_fetches = True
 
     def run(
         self, images: npt.NDArray[np.uint8], *, features: bool = False, activation: bool = False
@@ -125,21 +124,45 @@ class Predictor:
         Args:
             images: uint8 [N, size, size, 3], RGB, as `porcelain.preparation.prepare` returns.
             features: Also return the shared features.
-            activation: Also return the class-activation maps.
+            activation: Also explain the answers, which costs a hundred times as much.
         """
-        names = [*self.tasks]
-        if features:
-            names.append(FEATURES)
-        if activation:
-            names.append(ACTIVATION)
-        values = dict(
-            zip(names, self._session.run(names, {INPUT: images}, self._run_options), strict=True)
-        )
-        return Outputs(
-            {task: values[task] for task in self.tasks},
-            values.get(FEATURES),
-            values.get(ACTIVATION),
-        )
+        outputs = self._answer(images, features)
+        return replace(outputs, activation=self.explain(images, outputs)) if activation else outputs
+
+    def explain(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> FloatArray:
+        """What each task's most probable class rests on: see `porcelain.occlusion`.
+
+        Args:
+            images: As given to `run`.
+            outputs: What it returned.
+
+        Returns:
+            Maps [N, tasks, h, w] of the bundle's `activation_grid`.
+        """
+        best = np.stack([outputs.probabilities[task].argmax(axis=1) for task in self.tasks], axis=1)
+        maps = np.empty((*best.shape, *self.info.activation_grid), dtype=np.float32)
+        for index, (pixels, answers) in enumerate(zip(images, best, strict=True)):
+            maps[index] = self._explain_one(pixels, answers)
+        return maps
+
+    def _explain_one(self, pixels: Pixels, answers: npt.NDArray[np.intp]) -> FloatArray:
+        hidden = occlude(pixels)
+        parts = [
+            self._answer(hidden[start : start + _TOGETHER]).probabilities
+            for start in range(0, len(hidden), _TOGETHER)
+        ]
+        columns = [
+            np.concatenate([part[task][:, answer] for part in parts])
+            for task, answer in zip(self.tasks, answers, strict=True)
+        ]
+        # Falls are compared with one another, so that where they fall from does not matter.
+        falls = -np.log(np.maximum(np.stack(columns, axis=1), np.finfo(np.float32).tiny))
+        return evidence(pixels, falls, self.info.activation_grid)
+
+    def _answer(self, images: npt.NDArray[np.uint8], features: bool = False) -> Outputs:
+        names = [*self.tasks, FEATURES] if features else [*self.tasks]
+        values = dict(zip(names, self._session.run(names, {INPUT: images}), strict=True))
+        return Outputs({task: values[task] for task in self.tasks}, values.get(FEATURES))
 
     def predict(
         self, images: Sequence[Pixels], *, top_k: int = 3
@@ -156,7 +179,7 @@ class Predictor:
     def warm_up(self) -> None:
         """Run once on a blank picture, so that the first caller does not pay for set-up."""
         size = self.info.input_size
-        self.run(np.full((1, size, size, 3), 127, dtype=np.uint8), activation=True)
+        self.run(np.full((1, size, size, 3), 127, dtype=np.uint8))
 
 
 def interpret(

@@ -36,8 +36,6 @@ options.inter_op_num_threads = 1
 session = onnxruntime.InferenceSession(
     folder / "model.onnx", options, providers=["CPUExecutionProvider"]
 )
-run_options: Any = onnxruntime.RunOptions()
-run_options.only_execute_path_to_fetches = True
 app = FastAPI()
 
 
@@ -57,7 +55,7 @@ def load(data: bytes) -> npt.NDArray[np.uint8]:
 
 def predict(pixels: npt.NDArray[np.uint8], top_k: int) -> dict[str, Any]:
     """Top labels per task."""
-    values = session.run(list(labels), {"image": pixels[np.newaxis]}, run_options)
+    values = session.run(list(labels), {"image": pixels[np.newaxis]})
     answer = {}
     for (task, names), (row,) in zip(labels.items(), values, strict=True):
         best = np.argsort(-row)[:top_k]

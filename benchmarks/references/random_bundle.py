@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from porcelain.bundle import CLASSIFIER_MODEL_FILE, ClassifierInfo, write_manifest
+from porcelain.occlusion import GRID
 
 CLASSES = {"dynasty": 8, "glaze": 12, "kiln": 10, "type": 14}
 SIZE = 224
-GRID = 7
 
 
 def write_random_bundle(folder: Path, backbone: str) -> Path:
@@ -33,7 +33,7 @@ def write_random_bundle(folder: Path, backbone: str) -> Path:
         temperatures=ones,
         abstention_thresholds=dict.fromkeys(CLASSES, 0.5),
         selective_accuracy=0.95,
-        activation_grid=(GRID, GRID),
+        activation_grid=GRID,
     )
     write_manifest(
         folder, kind="classifier", name="random", dataset_digest="0" * 64, classifier=info

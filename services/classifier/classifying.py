@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,8 @@ DEFAULT_TOP_K = 3
 WARM_UP_PAUSE = 0.1  # seconds between attempts to reach an inner service that is loading
 
 Answer = dict[str, Any]
-Infer = Callable[[npt.NDArray[np.uint8]], Awaitable[npt.NDArray[np.float32]]]
+Infer = Callable[[npt.NDArray[np.uint8], bool], Awaitable[npt.NDArray[np.float32]]]
+"""Pictures, and whether to explain, to packed rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class Classifier(ABC):
         self._limits = settings.limits
         self._metrics = metrics
         self._executor = ThreadPoolExecutor(settings.jobs, thread_name_prefix="classify")
+        # An explanation takes a hundred times as long: plain requests shall not queue behind it.
+        self._explainer = ThreadPoolExecutor(1, thread_name_prefix="explain")
 
     @abstractmethod
     async def open(self) -> None:
@@ -69,11 +72,18 @@ class Classifier(ABC):
 
     def close(self) -> None:
         """Let running jobs finish and take no more."""
+        self._explainer.shutdown(wait=True)
         self._executor.shutdown(wait=True)
 
-    async def _job(self, work: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
+    async def _job(
+        self,
+        work: Callable[..., Any],
+        *arguments: object,
+        explain: bool = False,
+    ) -> Any:  # noqa: ANN401
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, work, *arguments)
+        executor = self._explainer if explain else self._executor
+        return await loop.run_in_executor(executor, work, *arguments)
 
     def _decode(self, data: bytes) -> tuple[Pixels, DecodedImage]:
         started = time.perf_counter()
@@ -139,16 +149,21 @@ class WorkerClassifier(Classifier):
 
     async def classify(self, data: bytes, options: Options) -> Answer:
         """Answer one encoded picture."""
-        answer: Answer = await self._job(self._work, data, options)
+        answer: Answer = await self._job(self._work, data, options, explain=options.explain)
         return answer
 
     def _work(self, data: bytes, options: Options) -> Answer:
         if self._predictor is None:
             raise RuntimeError("classify was called before open")
         pixels, decoded = self._decode(data)
+        images = pixels[np.newaxis]
         started = time.perf_counter()
-        outputs = self._predictor.run(pixels[np.newaxis], activation=options.explain)
-        self._metrics.inference_seconds.observe(time.perf_counter() - started)
+        outputs = self._predictor.run(images)
+        answered = time.perf_counter()
+        self._metrics.inference_seconds.observe(answered - started)
+        if options.explain:
+            outputs = replace(outputs, activation=self._predictor.explain(images, outputs))
+            self._metrics.explanation_seconds.observe(time.perf_counter() - answered)
         return self._answer(pixels, decoded, outputs, options)
 
 
@@ -171,7 +186,7 @@ class InnerServiceClassifier(Classifier):
         blank = np.full((1, size, size, 3), 127, dtype=np.uint8)
         while True:
             try:
-                await self._infer(blank)
+                await self._infer(blank, False)
             except Problem:
                 await asyncio.sleep(WARM_UP_PAUSE)
             else:
@@ -181,8 +196,10 @@ class InnerServiceClassifier(Classifier):
         """Answer one encoded picture."""
         pixels, decoded = await self._job(self._decode, data)
         started = time.perf_counter()
-        packed = await self._infer(pixels[np.newaxis])
-        self._metrics.inference_seconds.observe(time.perf_counter() - started)
+        packed = await self._infer(pixels[np.newaxis], options.explain)
+        metrics = self._metrics
+        stage = metrics.explanation_seconds if options.explain else metrics.inference_seconds
+        stage.observe(time.perf_counter() - started)
         outputs = unpack(self._info, packed)
         answer: Answer = await self._job(self._answer, pixels, decoded, outputs, options)
         return answer

@@ -68,6 +68,7 @@ class ClassifierMetrics:
         self._failures = failures
         self.decode_seconds = stages.labels("decode")
         self.inference_seconds = stages.labels("inference")
+        self.explanation_seconds = stages.labels("explanation")
 
     def predicted(self, answer: Mapping[str, TaskPrediction]) -> None:
         """Count one picture's answers."""

@@ -58,7 +58,8 @@ def _option_schemas(settings: ClassifierSettings) -> Json:
         "explain": {
             "type": "boolean",
             "default": False,
-            "description": "Add, per task, a picture of what spoke for the label.",
+            "description": "Add, per task, a picture of what spoke for the label. It takes about a "
+            "hundred times as long as the answer.",
         },
     }
 

@@ -1,7 +1,7 @@
 """One array per picture between the API workers and the inner service.
 
 BentoML batches a single array over its first axis, so that all outputs travel as one row of
-float32: the probabilities task after task, then the activation maps.
+float32: the probabilities task after task, then the maps that explain them, where asked for.
 """
 
 from __future__ import annotations
@@ -16,23 +16,18 @@ from porcelain.predictor import Outputs
 
 
 def pack(info: ClassifierInfo, outputs: Outputs) -> npt.NDArray[np.float32]:
-    """Outputs of N pictures as float32 [N, `width`].
-
-    Raises:
-        ValueError: The outputs have no activation maps.
-    """
-    if outputs.activation is None:
-        raise ValueError("the outputs have no activation maps")
-    count = len(outputs.activation)
-    rows = [*(outputs.probabilities[task] for task in info.labels)]
-    rows.append(outputs.activation.reshape(count, -1))
+    """Outputs of N pictures as float32 [N, `width`]."""
+    rows = [outputs.probabilities[task] for task in info.labels]
+    if outputs.activation is not None:
+        rows.append(outputs.activation.reshape(len(outputs.activation), -1))
     return np.concatenate(rows, axis=1, dtype=np.float32)
 
 
-def width(info: ClassifierInfo) -> int:
+def width(info: ClassifierInfo, *, explained: bool) -> int:
     """Numbers in one row."""
     height, breadth = info.activation_grid
-    return sum(map(len, info.labels.values())) + len(info.labels) * height * breadth
+    maps = len(info.labels) * height * breadth if explained else 0
+    return sum(map(len, info.labels.values())) + maps
 
 
 def unpack(info: ClassifierInfo, packed: npt.NDArray[np.float32]) -> Outputs:
@@ -41,12 +36,15 @@ def unpack(info: ClassifierInfo, packed: npt.NDArray[np.float32]) -> Outputs:
     Raises:
         ValueError: The rows have another width.
     """
-    if packed.ndim != 2 or packed.shape[1] != width(info):
-        raise ValueError(f"expected rows of {width(info)} numbers, got {packed.shape}")
+    widths = {width(info, explained=explained): explained for explained in (False, True)}
+    if packed.ndim != 2 or packed.shape[1] not in widths:
+        raise ValueError(f"expected rows of {sorted(widths)} numbers, got {packed.shape}")
     ends = np.cumsum([0, *(len(labels) for labels in info.labels.values())]).tolist()
     probabilities = {
         task: packed[:, start:end]
         for task, (start, end) in zip(info.labels, pairwise(ends), strict=True)
     }
+    if not widths[packed.shape[1]]:
+        return Outputs(probabilities)
     maps = packed[:, ends[-1] :].reshape(len(packed), len(info.labels), *info.activation_grid)
     return Outputs(probabilities, activation=maps)

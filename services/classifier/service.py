@@ -76,10 +76,18 @@ class Inference:
     )
     def infer(self, images: np.ndarray) -> np.ndarray:
         """Run uint8 [N, size, size, 3]; one packed row of outputs per picture, in order."""
+        return self._rows(images, explain=False)
+
+    @bentoml.api  # type: ignore[untyped-decorator]
+    def explain(self, images: np.ndarray) -> np.ndarray:
+        """As `infer`, with maps; unbatched, because one picture is already many calls."""
+        return self._rows(images, explain=True)
+
+    def _rows(self, images: np.ndarray, *, explain: bool) -> np.ndarray:
         size = self._predictor.info.input_size
         if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
             raise ValueError(f"expected uint8 [N, {size}, {size}, 3], got {images.shape}")
-        rows = pack(self._predictor.info, self._predictor.run(images, activation=True))
+        rows = pack(self._predictor.info, self._predictor.run(images, activation=explain))
         if len(rows) != len(images):  # BentoML would hand out the wrong rows
             raise RuntimeError(f"{len(images)} pictures gave {len(rows)} answers")
         return rows
@@ -134,13 +142,13 @@ class ClassifierService:
         self._readiness.mark()
         self._logger.info("ready")
 
-    async def _infer(self, images: Any) -> Any:  # noqa: ANN401 - BentoML's proxy is untyped
+    async def _infer(self, images: Any, explain: bool) -> Any:  # noqa: ANN401 - BentoML's proxy is untyped
         # Needed with an inner service alone, and slow to import in every process.
         import aiohttp
 
         assert self.inference is not None
         try:
-            return await self.inference.to_async.call("infer", images)
+            return await self.inference.to_async.call("explain" if explain else "infer", images)
         except BentoMLException as error:
             if error.error_code in AWAY:
                 raise not_ready() from error

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -25,6 +24,7 @@ from porcelain.bundle import (
 from porcelain.dataset import Dataset, Record
 from porcelain.errors import BundleError
 from porcelain.files import atomic_folder, check_free, sha256_file, write_bytes, write_json
+from porcelain.occlusion import GRID
 from porcelain.vocabulary import TAXONOMY_FILE
 from training.classifier.calibration import (
     abstention_threshold,
@@ -33,7 +33,7 @@ from training.classifier.calibration import (
 )
 from training.classifier.evaluation.metrics import bundle_metrics, evaluate_predictions
 from training.classifier.evaluation.selection import DIGESTS_FILE
-from training.classifier.export import ServingModel, export_onnx, verify_onnx
+from training.classifier.export import export_onnx, verify_onnx
 from training.classifier.model import MultiTaskClassifier
 from training.classifier.records import LabelledPictures
 from training.classifier.settings import TrainSettings
@@ -121,7 +121,7 @@ def write_classifier(
         temperatures=temperatures,
         abstention_thresholds=thresholds,
         selective_accuracy=settings.selective_accuracy,
-        activation_grid=_activation_grid(trainer.model, settings.input_size),
+        activation_grid=GRID,
         metrics=_test_metrics(trainer, pictures["test"], classes, temperatures),
     )
     write_manifest(
@@ -176,13 +176,6 @@ def _test_metrics(
     return bundle_metrics(evaluations)
 
 
-def _activation_grid(model: MultiTaskClassifier, size: int) -> tuple[int, int]:
-    with torch.inference_mode():
-        serving = ServingModel(model.cpu().eval(), dict.fromkeys(model.tasks, 1.0))
-        maps = serving(torch.zeros((1, size, size, 3), dtype=torch.uint8))[-1]
-    return int(maps.shape[2]), int(maps.shape[3])
-
-
 def _counts(records: Sequence[Record], classes: dict[str, list[str]]) -> dict[str, dict[str, int]]:
     return {
         task: {label: sum(r.labels[task] == label for r in records) for label in labels}
@@ -233,6 +226,6 @@ def export_again(source: Path, out: Path, *, overwrite: bool = False) -> float:
             kind="classifier",
             name=bundle.manifest.name,
             dataset_digest=bundle.manifest.dataset_digest,
-            classifier=info,
+            classifier=info.model_copy(update={"activation_grid": GRID}),
         )
     return difference

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from porcelain.errors import PorcelainError
-from porcelain.predictor import ACTIVATION, FEATURES, INPUT
+from porcelain.predictor import FEATURES, INPUT
 from training.classifier.model import MultiTaskClassifier
 
 OPSET = 20
@@ -24,7 +24,7 @@ TOLERANCE = 1e-4
 
 
 class ServingModel(nn.Module):
-    """What serving runs: bytes in, calibrated probabilities, features and activation maps out."""
+    """What serving runs: bytes in, calibrated probabilities and features out."""
 
     def __init__(self, model: MultiTaskClassifier, temperatures: dict[str, float]) -> None:
         """Wrap a model.
@@ -48,15 +48,11 @@ class ServingModel(nn.Module):
             image: uint8 [B, H, W, 3], RGB.
 
         Returns:
-            A probability tensor [B, classes] per task, then features [B, F] and activation maps
-            [B, tasks, h, w].
+            A probability tensor [B, classes] per task, then features [B, F].
         """
         normalised = image.permute(0, 3, 1, 2).to(torch.float32) * self.scale + self.shift
-        feature_map = self.model.feature_map(normalised)
-        features = self.model.features(feature_map)
-        probabilities = self.probabilities(features)
-        activation = self.activation(feature_map, probabilities)
-        return (*probabilities, features, activation)
+        features = self.model.features(self.model.feature_map(normalised))
+        return (*self.probabilities(features), features)
 
     def probabilities(self, features: Tensor) -> list[Tensor]:
         """Calibrated probabilities [B, classes], a tensor per task."""
@@ -66,27 +62,6 @@ class ServingModel(nn.Module):
             for task in self.model.tasks
         ]
 
-    def activation(self, feature_map: Tensor, probabilities: list[Tensor]) -> Tensor:
-        """How much each cell speaks for each task's most probable class [B, tasks, h, w].
-
-        Class-activation mapping (Zhou et al., arXiv 1512.04150), extended to heads that are not
-        linear in the pooled map: every cell's vector is put through pooling and head as if the
-        whole picture looked like it. Its value is the log-probability of the predicted class,
-        less the mean over the cells: positive speaks for the class, negative against it.
-        """
-        cells, height, width = _cells(feature_map)
-        batch = feature_map.shape[0]
-        features = self.model.features(cells)
-        logits = self.model.classify(features)
-        maps = []
-        for task, probability in zip(self.model.tasks, probabilities, strict=True):
-            values = torch.log_softmax(logits[task], dim=1).view(batch, height * width, -1)
-            best = probability.argmax(dim=1).view(batch, 1, 1).expand(-1, height * width, 1)
-            evidence = values.gather(2, best)
-            evidence = evidence - evidence.mean(dim=1, keepdim=True)
-            maps.append(evidence.view(batch, 1, height, width))
-        return torch.cat(maps, dim=1)
-
 
 def export_onnx(
     model: MultiTaskClassifier, temperatures: dict[str, float], size: int, path: Path
@@ -94,7 +69,7 @@ def export_onnx(
     """Write `model.onnx`: uint8 NHWC in, dynamic batch, normalisation inside, one file."""
     serving = ServingModel(model.cpu().eval(), temperatures).eval()
     example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
-    names = [*model.tasks, FEATURES, ACTIVATION]
+    names = [*model.tasks, FEATURES]
     # The exporter reports its own progress and torchvision's absence from the graph.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
@@ -188,19 +163,3 @@ values = session.run(names, {{"{INPUT}": numpy.load(sys.argv[2])}})
 numpy.savez(sys.argv[3], **dict(zip(names, values)))
 assert "torch" not in sys.modules
 """
-
-
-def _cells(feature_map: Tensor) -> tuple[Tensor, int, int]:
-    """Every cell of a map as a map of its own, [B * h * w, C, 1, 1], and h and w.
-
-    Raises:
-        PorcelainError: The backbone's last map is not [B, C, h, w].
-    """
-    if feature_map.ndim != 4:
-        raise PorcelainError(
-            "This backbone has no spatial feature map [B, C, h, w], which explanations need; "
-            "choose a convolutional one such as mobilenetv3_large_100."
-        )
-    _, channels, height, width = feature_map.shape
-    cells = feature_map.permute(0, 2, 3, 1).reshape(-1, channels, 1, 1)
-    return cells, height, width

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from accelerate.utils import set_seed
@@ -15,8 +16,10 @@ from safetensors.torch import load_file, save_file
 from porcelain.bundle import Bundle, load_bundle
 from porcelain.dataset import Record, load_dataset, write_metadata
 from porcelain.errors import DatasetError, UserError
+from porcelain.occlusion import GRID
 from porcelain.predictor import Predictor
-from porcelain.preparation import load_and_prepare
+from porcelain.preparation import load_and_prepare, prepare
+from tests.training.classifier.conftest import draw
 from training.classifier.bundling import export_again, write_classifier
 from training.classifier.export import ServingModel
 from training.classifier.model import MultiTaskClassifier, create_backbone
@@ -66,7 +69,7 @@ def test_the_bundle_says_what_it_is(trained: Bundle) -> None:
     assert sum(info.label_counts["glaze"].values()) == 48
     assert set(info.metrics) == set(info.labels)
     assert all(0 <= t <= 1 for t in info.abstention_thresholds.values())
-    assert info.activation_grid == (2, 2)
+    assert info.activation_grid == GRID
     training = json.loads((trained.path / "training.json").read_text())
     assert all(0 <= difference <= 1e-4 for difference in training["onnx_difference"].values())
 
@@ -78,14 +81,12 @@ def test_the_graph_answers_as_torch_does(trained: Bundle) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     with torch.no_grad():
         serving = ServingModel(model.eval(), info.temperatures)
-        *expected, features, activation = serving(torch.from_numpy(pictures))
-    outputs = Predictor(trained).run(pictures, features=True, activation=True)
+        *expected, features = serving(torch.from_numpy(pictures))
+    outputs = Predictor(trained).run(pictures, features=True)
     for task, value in zip(info.labels, expected, strict=True):
         np.testing.assert_allclose(outputs.probabilities[task], value.numpy(), atol=1e-4)
     assert outputs.features is not None
-    assert outputs.activation is not None
     np.testing.assert_allclose(outputs.features, features.numpy(), atol=1e-3)
-    np.testing.assert_allclose(outputs.activation, activation.numpy(), atol=1e-3)
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
@@ -230,10 +231,26 @@ def test_what_cannot_work_is_refused(photos: Path, tmp_path: Path, settings: Tra
         train_classifier(photos, tmp_path / "taken", settings)
 
 
+def test_explanations_fit_the_bundle_and_point_at_the_vessel(trained: Bundle) -> None:
+    drawn = draw("blue_and_white", tall=True, seed=400)
+    pictures = prepare(drawn, 64, trained.classifier.resize)[np.newaxis]
+    maps = Predictor(trained).run(pictures, activation=True).activation
+    assert maps is not None
+    assert maps.shape == (1, 4, *GRID)
+    glaze = np.maximum(maps[0, list(trained.classifier.labels).index("glaze")], 0)
+    assert glaze[:, 4:10].sum() > 0.6 * glaze.sum()  # the vessel is in the middle six columns
+
+
+def test_the_graph_holds_answers_and_features_alone(trained: Bundle) -> None:
+    graph = onnx.load(trained.path / "model.onnx").graph
+    assert [output.name for output in graph.output] == [*trained.classifier.labels, "features"]
+
+
 def test_exporting_again_keeps_the_answers(trained: Bundle, tmp_path: Path) -> None:
     difference = export_again(trained.path, tmp_path / "again")
     assert difference <= 1e-4
     again = load_bundle(tmp_path / "again", "classifier")
+    assert again.classifier.activation_grid == GRID
     pictures = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     first, second = (Predictor(b).run(pictures).probabilities for b in (trained, again))
     for task, value in first.items():
