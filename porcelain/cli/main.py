@@ -31,6 +31,7 @@ EXTRA_OF_MODULE = {
     "matplotlib": "training",
     "jinja2": "training",
     "tensorboard": "training",
+    "pyarrow": "training",
     "safetensors": "training",
     "diffusers": "generator",
     "transformers": "generator",
