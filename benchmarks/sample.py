@@ -331,9 +331,9 @@ def main(
 ) -> None:
     """Measure and print."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
+    from porcelain.cores import available_cores
     from sampling.base import choose_device, default_dtype
     from sampling.finding import find_base
-    from services.settings import available_cores
 
     place = choose_device(device)
     reference_dtype = dtype or str(default_dtype(place)).removeprefix("torch.")

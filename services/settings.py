@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from porcelain.cores import available_cores
 from porcelain.errors import UserError
 
 PREFIX = "PORCELAIN_"
-_CGROUP_CPU = Path("/sys/fs/cgroup/cpu.max")
 
 
 class ServiceSettings(BaseSettings):
@@ -68,15 +67,3 @@ def load_settings(kind: type[Settings]) -> Settings:
 def environment_of(**values: object) -> dict[str, str]:
     """The environment variables that carry `values`; those that are None are left out."""
     return {PREFIX + key.upper(): str(value) for key, value in values.items() if value is not None}
-
-
-def available_cores() -> int:
-    """Cores that this process may use: its affinity, and its control group's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = _CGROUP_CPU.read_text().split()
-        if quota != "max":
-            cores = min(cores or 1, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass
-    return cores or 1

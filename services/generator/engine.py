@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from porcelain.bundle import Bundle
+from porcelain.cores import available_cores
 from sampling.request import SampleRequest, SamplingCancelledError
 from services.generator.batching import Batch, Batcher
 from services.generator.metrics import GeneratorMetrics
 from services.generator.settings import GeneratorSettings
 from services.logs import LOGGER
-from services.settings import available_cores
 
 if TYPE_CHECKING:
     from sampling.generator import Generator

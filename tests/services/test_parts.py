@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from porcelain.bundle import load_bundle
+from porcelain.cores import available_cores
 from porcelain.errors import UserError
 from porcelain.predictor import Predictor
 from services.admission import Admission
@@ -22,7 +23,7 @@ from services.classifier.settings import ClassifierSettings
 from services.logs import JsonFormatter
 from services.problems import Problem
 from services.readiness import Readiness
-from services.settings import available_cores, load_settings
+from services.settings import load_settings
 
 
 def test_admission_counts_requests_and_bytes_and_gives_them_back() -> None:
