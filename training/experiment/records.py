@@ -173,7 +173,6 @@ class Unit(_Frozen):
     Attributes:
         key: Which unit it is.
         steps: Optimiser steps, the same for every arm of a seed and fold.
-        best_step: After how many of them validation was best.
         seconds: Training and measuring.
         device: Where it was trained.
         real: Real training pictures.
@@ -181,20 +180,21 @@ class Unit(_Frozen):
         added_counts: Added pictures per task and label.
         used_for: Per task, the ratio whose added pictures counted for it; 0 where none did. Only
             where it was chosen.
-        digests: SHA-256 of the initial weights and of the stream of real pictures: equal for all
-            arms of a seed and fold.
+        same_as: The unit whose results these are, where training would have been the same.
+        digests: SHA-256 of the `initial` weights and of the `stream` of real pictures: equal for
+            all arms of a seed and fold that learn from real pictures at every step.
         temperatures: Per task, fitted on validation.
     """
 
     key: UnitKey
     steps: int
-    best_step: int
     seconds: float
     device: str
     real: int
     added: list[str]
     added_counts: dict[str, dict[str, int]]
     used_for: dict[str, float] | None = None
+    same_as: str | None = None
     digests: dict[str, str]
     temperatures: dict[str, float]
 
