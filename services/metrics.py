@@ -87,6 +87,29 @@ class HttpMetrics:
         timer.observe(seconds)
 
 
+class WorkerMetrics:
+    """How many worker processes there are, so that the loss of one shows."""
+
+    def __init__(self, expected: int, registry: CollectorRegistry = REGISTRY) -> None:
+        """Say that `expected` workers should be ready."""
+        Gauge(
+            "porcelain_workers_expected",
+            "Worker processes that the settings ask for.",
+            multiprocess_mode="max",
+            registry=registry,
+        ).set(expected)
+        self._ready = Gauge(
+            "porcelain_workers_ready",
+            "Worker processes that live and have warmed up.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+
+    def ready(self) -> None:
+        """Count this worker as ready for as long as it lives."""
+        self._ready.set(1)
+
+
 def exposition() -> tuple[bytes, str]:
     """All workers' metrics in Prometheus' text format, and its media type."""
     if shared_folder() is None:

@@ -10,6 +10,7 @@ from porcelain.bundle import Bundle
 from porcelain.predictor import TaskPrediction
 
 CONFIDENCE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -56,6 +57,16 @@ class ClassifierMetrics:
             multiprocess_mode="max",
             registry=registry,
         )
+        share = Gauge(
+            "porcelain_training_label_share",
+            "Share of a label among the training pictures that have one: what drift is against.",
+            ["task", "label"],
+            multiprocess_mode="max",
+            registry=registry,
+        )
+        for task, counts in bundle.classifier.label_counts.items():
+            for label, count in counts.items():
+                share.labels(task, label).set(count / max(1, sum(counts.values())))
         manifest = bundle.manifest
         model.labels(manifest.name, manifest.version, manifest.digest()).set(1)
         self._predictions = {
@@ -81,3 +92,19 @@ class ClassifierMetrics:
     def not_decoded(self, reason: str) -> None:
         """Count one picture that could not be decoded."""
         self._failures.labels(reason).inc()
+
+
+class InferenceMetrics:
+    """What the inner service counts in its own process."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self._batch_size = Histogram(
+            "porcelain_inference_batch_size",
+            "Pictures in one call of the model; only where the model is an inner service.",
+            buckets=BATCH_SIZES,
+            registry=registry,
+        )
+
+    def ran(self, pictures: int) -> None:
+        """Count one call with `pictures`."""
+        self._batch_size.observe(pictures)

@@ -31,11 +31,11 @@ from services.bento import (
 )
 from services.classifier.api import ClassifierApi
 from services.classifier.classifying import Classifier, InnerServiceClassifier, WorkerClassifier
-from services.classifier.metrics import ClassifierMetrics
+from services.classifier.metrics import ClassifierMetrics, InferenceMetrics
 from services.classifier.packing import pack
 from services.classifier.settings import ClassifierSettings
 from services.logs import configure_logs
-from services.metrics import HttpMetrics, shared_folder
+from services.metrics import HttpMetrics, WorkerMetrics, shared_folder
 from services.problems import not_ready
 from services.readiness import Readiness
 from services.rest import RestApp
@@ -64,6 +64,7 @@ class Inference:
         bundle = load_bundle(SETTINGS.bundle, "classifier")
         self._predictor = Predictor(bundle, threads=SETTINGS.threads, device=SETTINGS.device)
         self._predictor.warm_up()
+        self._metrics = InferenceMetrics()
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     def outlive_callers(self) -> None:
@@ -87,6 +88,7 @@ class Inference:
         size = self._predictor.info.input_size
         if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
             raise ValueError(f"expected uint8 [N, {size}, {size}, 3], got {images.shape}")
+        self._metrics.ran(len(images))
         rows = pack(self._predictor.info, self._predictor.run(images, activation=explain))
         if len(rows) != len(images):  # BentoML would hand out the wrong rows
             raise RuntimeError(f"{len(images)} pictures gave {len(rows)} answers")
@@ -110,6 +112,7 @@ class ClassifierService:
             if SETTINGS.inner_service
             else WorkerClassifier(bundle, SETTINGS, metrics)
         )
+        self._workers = WorkerMetrics(SETTINGS.worker_count)
         self._readiness = Readiness(shared_folder(), SETTINGS.worker_count)
         keys = BearerKeys(SETTINGS.key_file)
         self.rest = RestApp(
@@ -140,6 +143,7 @@ class ClassifierService:
             signal.raise_signal(signal.SIGTERM)
             raise
         self._readiness.mark()
+        self._workers.ready()
         self._logger.info("ready")
 
     async def _infer(self, images: Any, explain: bool) -> Any:  # noqa: ANN401 - BentoML's proxy is untyped

@@ -23,7 +23,7 @@ from services.generator.engine import Engine
 from services.generator.metrics import SECONDS, GeneratorMetrics
 from services.generator.settings import GeneratorSettings
 from services.logs import configure_logs
-from services.metrics import HttpMetrics, shared_folder
+from services.metrics import HttpMetrics, WorkerMetrics, shared_folder
 from services.readiness import Readiness
 from services.rest import RestApp
 from services.settings import load_settings
@@ -41,6 +41,7 @@ class GeneratorService:
         self._logger = configure_logs()
         bundle = load_bundle(SETTINGS.bundle, "generator")
         self._engine = Engine(bundle, SETTINGS, GeneratorMetrics(bundle), worker_index())
+        self._workers = WorkerMetrics(SETTINGS.worker_count)
         self._readiness = Readiness(shared_folder(), SETTINGS.worker_count)
         keys = BearerKeys(SETTINGS.key_file)
         self.rest = RestApp(
@@ -71,4 +72,5 @@ class GeneratorService:
             signal.raise_signal(signal.SIGTERM)
             raise
         self._readiness.mark()
+        self._workers.ready()
         self._logger.info("ready")
