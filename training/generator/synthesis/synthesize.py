@@ -22,6 +22,7 @@ from training.generator.synthesis.caveats import (
 )
 from training.generator.synthesis.filtering import Filter, Verdict
 from training.generator.synthesis.kinds import labels_of
+from training.generator.synthesis.learned import learned_by, write_learned
 from training.generator.synthesis.output import write_output
 from training.generator.synthesis.photographs import Photographs, read_photographs
 from training.generator.synthesis.plan import Plan
@@ -148,6 +149,9 @@ def synthesize(
     report = _report(run, judge, photographs, verdicts)
     with atomic_folder(out, overwrite=overwrite) as folder:
         write_output(folder, run.sources, run.plan, verdicts, report)
+        learned = learned_by(run.sources.bundle, run.classifier)
+        if learned is not None:
+            write_learned(folder, learned)
     shutil.rmtree(work)
     return report
 

@@ -14,6 +14,7 @@ from PIL import Image
 from porcelain.bundle import load_bundle
 from porcelain.dataset import load_dataset, write_metadata
 from porcelain.errors import DatasetError, UserError
+from porcelain.files import sha256_file
 from porcelain.synthetic_mark import is_marked_synthetic
 from porcelain.synthetic_picture import read_provenance
 from tests.training.generator.bundles import make_generator_bundle
@@ -24,6 +25,7 @@ from training.data.ratio import Rule
 from training.data.split import make_split, read_split, write_split
 from training.generator.synthesis.filtering import Reason
 from training.generator.synthesis.kinds import kind_of
+from training.generator.synthesis.learned import read_learned
 from training.generator.synthesis.plan import Plan, read_plan
 from training.generator.synthesis.results import ManifestRow, SynthesisReport
 from training.generator.synthesis.settings import SynthesisSettings
@@ -343,3 +345,16 @@ def test_labels_that_the_classifier_never_learned_are_named_and_not_judged(
     assert any("has not learned type teapot" in warning for warning in report.warnings)
     assert report.kept == 3
     assert all("type" not in row.scores["readings"] for row in manifest(tmp_path / "out"))
+
+
+def test_the_folder_says_which_photographs_it_has_learned_from(
+    inputs, painter, tmp_path, photographs
+):
+    out = tmp_path / "synthetic"
+    synthesize(inputs, out, SETTINGS)
+    learned = read_learned(out)
+    parts = read_split(photographs / "split.json").names
+    assert learned is not None
+    assert learned.names == set(parts["train"])
+    assert learned.trained == {sha256_file(photographs / name) for name in parts["train"]}
+    assert learned.validated == {sha256_file(photographs / name) for name in parts["validation"]}
