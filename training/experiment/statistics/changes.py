@@ -1,0 +1,80 @@
+"""Which pictures an arm answers right more often, or less often, than real pictures alone do."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from training.experiment.statistics.answers import ArmAnswers, IntArray, TaskAnswers, paired
+from training.experiment.statistics.results import ChangedPicture, Changes
+
+_TURNED = 0.5
+"""Share of the seeds by which a picture must change to count as turned."""
+
+_SWAPS = 200
+
+
+def changes(answers: TaskAnswers, arm: str, reference: str, most: int, seed: int) -> Changes | None:
+    """Count and name the pictures that turned.
+
+    Args:
+        answers: Of one task.
+        arm: The arm.
+        reference: What it is compared with.
+        most: Pictures to name each way.
+        seed: Of the swaps that tell how many to expect by chance.
+    """
+    pair = paired(answers, arm, reference)
+    if pair is None:
+        return None
+    ours, theirs = pair
+    right, before = ours.predicted == answers.truth, theirs.predicted == answers.truth
+    signs = right.astype(np.float64) - before
+    change = signs.mean(axis=0)
+    order = np.argsort(-change, kind="stable")
+    up = [int(i) for i in order if change[i] > 0][:most]
+    down = [int(i) for i in order[::-1] if change[i] < 0][:most]
+
+    def named(chosen: list[int]) -> list[ChangedPicture]:
+        return [_picture(answers, ours, theirs, i) for i in chosen]
+
+    return Changes(
+        arm=arm,
+        gained=int((change >= _TURNED).sum()),
+        lost=int((change <= -_TURNED).sum()),
+        expected=_expected(signs, ours.folds, seed),
+        better=named(up),
+        worse=named(down),
+    )
+
+
+def _expected(signs: npt.NDArray[np.float64], folds: IntArray, seed: int) -> float:
+    """Mean number that turn one way when the arms of each seed and fold are swapped by chance."""
+    rng = np.random.default_rng(seed)
+    moved = np.abs(signs).sum(axis=0) > 0
+    signs, folds = signs[:, moved], folds[:, moved]
+    if not signs.size:
+        return 0.0
+    seeds = np.arange(len(signs))[:, None]
+    turned = 0
+    for _ in range(_SWAPS):
+        swapped = rng.choice((-1.0, 1.0), size=(len(signs), int(folds.max()) + 1))
+        change = (signs * swapped[seeds, folds]).mean(axis=0)
+        turned += int((np.abs(change) >= _TURNED).sum())
+    return turned / (2.0 * _SWAPS)
+
+
+def _picture(answers: TaskAnswers, ours: ArmAnswers, theirs: ArmAnswers, i: int) -> ChangedPicture:
+    truth = int(answers.truth[i])
+    return ChangedPicture(
+        file_name=answers.file_names[i],
+        truth=answers.labels[truth],
+        real_answer=answers.labels[_most_frequent(theirs.predicted[:, i])],
+        arm_answer=answers.labels[_most_frequent(ours.predicted[:, i])],
+        real_right=float((theirs.predicted[:, i] == truth).mean()),
+        arm_right=float((ours.predicted[:, i] == truth).mean()),
+    )
+
+
+def _most_frequent(values: IntArray) -> int:
+    return int(np.bincount(values).argmax())
