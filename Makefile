@@ -21,7 +21,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \
-		--editable '.[classifier,generator,training,render,dev]'
+		--editable '.[batch,classifier,generator,training,render,dev]'
 	@$(BIN)/python -c 'from ctypes.util import find_library as find; \
 		raise SystemExit(not all(map(find, ["EGL", "GL", "X11"])))' || $(MAKE) --no-print-directory graphics
 	@touch $@
@@ -56,7 +56,7 @@ test-all: lint
 # Pinned versions of everything, without download addresses.
 constraints: setup
 	$(BIN)/python -m uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-annotate \
-		--no-header --upgrade --extra classifier --extra generator --extra training --extra render --extra dev \
+		--no-header --upgrade --extra batch --extra classifier --extra generator --extra training --extra render --extra dev \
 		pyproject.toml --output-file constraints.txt
 
 clean:

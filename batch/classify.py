@@ -1,0 +1,244 @@
+"""`porcelain batch classify`: a row per picture of a collection, whatever interrupts it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from batch.inputs import Source, recognise
+from batch.listing import Listing, keep_listing, open_listing
+from batch.parts import Parts, facts_of, has_parts, join_parts, remove_parts
+from batch.pictures import Classification, Entry
+from batch.pool import ProcessPool
+from batch.progress import OnProgress
+from batch.settings import ClassifySettings
+from batch.work import begin, begun_with, end, only_one, room_for
+from porcelain.bundle import MANIFEST_FILE, Bundle, load_bundle
+from porcelain.errors import UserError
+from porcelain.files import sha256_file, work_folder
+
+Rows = Callable[[Iterable[Sequence[Entry]]], Iterator[pa.Table]]
+"""Chunks of inputs to tables of rows, in order."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a job ended.
+
+    Attributes:
+        out: The result.
+        rows: In it: as many as inputs.
+        classified: Rows with answers.
+        errors: Rows without, by kind.
+        abstained: Per task, answers that are too unsure to count.
+        left_out: Files of a folder that did not look like pictures.
+        parts: The result was made in.
+        resumed: Rows that an earlier run had made.
+        seconds: Of this run.
+        per_second: Rows that this run made, per second.
+        model: Name, version and digest.
+    """
+
+    out: str
+    rows: int
+    classified: int
+    errors: dict[str, int]
+    abstained: dict[str, int]
+    left_out: int
+    parts: int
+    resumed: int
+    seconds: float
+    per_second: float
+    model: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+
+@dataclass
+class _Counts:
+    """What rows say, counted as they pass or as they are read back."""
+
+    tasks: Sequence[str]
+    rows: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    abstained: Counter[str] = field(default_factory=Counter)
+
+    def add(self, table: pa.Table) -> None:
+        self.rows += len(table)
+        for kind in table["error_kind"].drop_null().to_pylist():
+            self.errors[kind] += 1
+        for task in self.tasks:
+            self.abstained[task] += pc.sum(table[f"{task}_abstained"]).as_py() or 0
+
+
+def classify(
+    text: str,
+    bundle_path: Path,
+    out: Path,
+    settings: ClassifySettings,
+    *,
+    overwrite: bool = False,
+    on_progress: OnProgress = lambda done, total, errors: None,
+) -> Summary:
+    """Classify a collection.
+
+    Interrupted at any moment, it goes on when called again with the same inputs and bundle: a
+    finished part is never made again, and every input has one row.
+
+    Args:
+        text: A folder, dataset folder, pattern, list of paths, or URL; see `batch.inputs`.
+        bundle_path: A classifier bundle.
+        out: Where the Parquet file is to appear.
+        settings: How.
+        overwrite: Replace what is at `out`, and throw away unfinished work of another kind.
+        on_progress: Hears how far it is.
+
+    Returns:
+        The counts.
+
+    Raises:
+        UserError: Inputs, bundle and options that do not fit, or unfinished work of another job.
+        DiskFullError: There is no room; finished parts are kept.
+    """
+    bundle = load_bundle(bundle_path, "classifier")
+    source = recognise(text)
+    _check_out(out, source, overwrite)
+    with only_one(out), room_for(out):
+        if (leftover := _finished(out)) is not None:
+            end(out)
+            return leftover
+        _check_free(out, overwrite)
+        return _run(_Job(source, bundle, out, settings, overwrite), on_progress)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What `classify` was asked for."""
+
+    source: Source
+    bundle: Bundle
+    out: Path
+    settings: ClassifySettings
+    overwrite: bool
+
+    def identity(self) -> dict[str, Any]:
+        """What rows depend on."""
+        return {
+            "command": "batch classify",
+            "input": self.source.place,
+            "bundle": sha256_file(self.bundle.path / MANIFEST_FILE),
+            **self.settings.identity(),
+        }
+
+
+def _run(job: _Job, on_progress: OnProgress) -> Summary:
+    begun_at = time.monotonic()
+    run, listing, parts = _open(job)
+    tasks = list(job.bundle.classifier.labels)
+    counts = _Counts(tasks)
+    work = Classification(job.bundle, job.settings, job.source.root)
+    resumed = parts.rows_done
+    on_progress(resumed, listing.count, 0)
+    entries = (Entry(*one) for one in parts.missing(listing.entries()))
+    with ExitStack() as stack:
+        rows = _engine(job.settings, work, stack)
+        for table in parts.save(rows(_chunks(entries, job.settings.together))):
+            counts.add(table)
+            on_progress(resumed + counts.rows, listing.count, counts.errors.total())
+    seconds = time.monotonic() - begun_at
+    summary = _summary(job, listing, parts, resumed, seconds)
+    join_parts(parts, job.out, work.schema, {"run": run, "summary": summary.to_json()})
+    end(job.out)
+    return summary
+
+
+def _open(job: _Job) -> tuple[str, Listing, Parts]:
+    """The run's name, its inputs, and the parts that are there."""
+    folder = work_folder(job.out)
+    run, begun = begin(job.out, job.identity(), begun=has_parts(folder), overwrite=job.overwrite)
+    listing, followed = open_listing(folder, job.source, begun=begun, overwrite=job.overwrite)
+    if not followed:
+        remove_parts(folder)
+        listing = keep_listing(listing)
+    return run, listing, Parts(folder, job.settings.part_size, listing.count)
+
+
+def _engine(settings: ClassifySettings, work: Classification, stack: ExitStack) -> Rows:
+    """Processes of ours, or Ray."""
+    if settings.ray is None:
+        pool: ProcessPool[Entry, pa.Table] = ProcessPool(work, settings.worker_count)
+        return stack.enter_context(pool).map
+    from batch.on_ray import classify_on_ray, cluster
+
+    stack.enter_context(cluster(settings.ray))
+    return lambda chunks: classify_on_ray(work, chunks)
+
+
+def _summary(job: _Job, listing: Listing, parts: Parts, resumed: int, seconds: float) -> Summary:
+    """Counts over all parts, those of earlier runs too."""
+    import pyarrow.parquet as pq
+
+    tasks = list(job.bundle.classifier.labels)
+    counts = _Counts(tasks)
+    columns = ["error_kind", *(f"{task}_abstained" for task in tasks)]
+    for path in parts.paths():
+        counts.add(pq.read_table(path, columns=columns))
+    manifest = job.bundle.manifest
+    return Summary(
+        out=str(job.out),
+        rows=counts.rows,
+        classified=counts.rows - counts.errors.total(),
+        errors=dict(counts.errors.most_common()),
+        abstained=dict(counts.abstained),
+        left_out=listing.left_out,
+        parts=parts.count,
+        resumed=resumed,
+        seconds=round(seconds, 3),
+        per_second=round((listing.count - resumed) / max(seconds, 1e-9), 2),
+        model={
+            "name": manifest.name,
+            "version": manifest.version,
+            "digest": manifest.digest(),
+        },
+    )
+
+
+def _finished(out: Path) -> Summary | None:
+    """The summary, where a run was interrupted after its result was in place."""
+    begun = begun_with(out)
+    facts = facts_of(out) if begun is not None and out.is_file() else {}
+    if begun is None or not facts or facts.get("run") != begun["run"]:
+        return None
+    return Summary(**facts["summary"])
+
+
+def _check_out(out: Path, source: Source, overwrite: bool) -> None:
+    if out.suffix.lower() != ".parquet":
+        raise UserError(f"--out {out} must end in .parquet: the result is one Parquet file.")
+    if out.is_dir():
+        raise UserError(f"{out} is a folder, where a file is to be written; choose another --out.")
+    if source.place == str(out.absolute()):
+        raise UserError(f"--out {out} would replace what is read; choose another file.")
+    if out.exists() and begun_with(out) is None:
+        _check_free(out, overwrite)
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
+    if out.exists() and not overwrite:
+        raise UserError(f"{out} already exists; choose another --out or add --overwrite.")
+
+
+def _chunks(entries: Iterator[Entry], size: int) -> Iterator[Sequence[Entry]]:
+    while chunk := list(islice(entries, size)):
+        yield chunk

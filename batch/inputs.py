@@ -1,0 +1,202 @@
+"""What INPUT names, and the locations of its pictures one after another.
+
+Nothing here holds a whole collection: folders are walked entry by entry, lists and tables are
+read line by line.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final, Literal, TextIO
+
+import pyarrow.fs
+
+from batch.reading import is_url, open_filesystem, url_of
+from porcelain.dataset import METADATA_FILE
+from porcelain.errors import DatasetError, UserError
+from porcelain.images import sniff
+
+Kind = Literal["folder", "dataset", "glob", "list", "url", "picture"]
+
+STANDARD_INPUT: Final = "-"
+SUFFIXES: Final = frozenset(
+    {".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+)
+"""What a walk takes for pictures; whoever names a file gets it read whatever its name."""
+
+LEFT_OUT: Final = "left out"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What INPUT names.
+
+    Attributes:
+        kind: How it is read.
+        place: An absolute path or pattern, a URL, or `-`.
+    """
+
+    kind: Kind
+    place: str
+
+    @property
+    def ordered(self) -> bool:
+        """Whether its order is the user's own, to be kept."""
+        return self.kind in ("list", "dataset")
+
+    @property
+    def root(self) -> str | None:
+        """The URL whose file system the locations are read from."""
+        return self.place if self.kind == "url" else None
+
+    def locations(self, counts: Counter[str]) -> Iterator[str]:
+        """Every picture's location.
+
+        Args:
+            counts: Counts under `LEFT_OUT` the files that do not look like pictures.
+
+        Raises:
+            UserError: The list or store cannot be read.
+            DatasetError: `metadata.csv` is not as the convention asks.
+        """
+        ways: dict[Kind, Callable[[], Iterator[str]]] = {
+            "folder": lambda: _walk(self.place, counts),
+            "dataset": lambda: _dataset(Path(self.place)),
+            "glob": lambda: _glob(self.place),
+            "list": lambda: _lines(self.place),
+            "url": lambda: _store(self.place, counts),
+            "picture": lambda: iter([self.place]),
+        }
+        return ways[self.kind]()
+
+
+def recognise(text: str) -> Source:
+    """Tell a folder, dataset folder, pattern, list, picture and URL apart.
+
+    Raises:
+        UserError: There is nothing of that name.
+    """
+    if text == STANDARD_INPUT:
+        return Source("list", text)
+    if is_url(text):
+        return Source("url", text)
+    path = Path(text)
+    place = os.path.abspath(text)  # noqa: PTH100 - resolve() would follow links
+    if path.is_dir():
+        return Source("dataset" if (path / METADATA_FILE).is_file() else "folder", place)
+    if path.is_file():
+        with path.open("rb") as file:
+            return Source("picture" if sniff(file.read(256)) else "list", place)
+    if glob.has_magic(text):
+        return Source("glob", place)
+    raise UserError(
+        f"There is no {text}; give a folder, a pattern in quotes, a list of paths (- for standard "
+        "input) or a URL such as s3://bucket/folder."
+    )
+
+
+def _walk(folder: str, counts: Counter[str]) -> Iterator[str]:
+    """Pictures below a folder; links to folders are followed, each folder once."""
+    waiting, seen = [folder], set[tuple[int, int]]()
+    while waiting:
+        place = waiting.pop()
+        try:
+            status = os.stat(place)  # noqa: PTH116 - this and scandir cost no objects
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir():
+                        waiting.append(entry.path)
+                    elif _looks_like_picture(entry.name):
+                        yield entry.path
+                    else:
+                        counts[LEFT_OUT] += 1
+        except OSError:
+            yield place  # a row that says why it cannot be read
+
+
+def _looks_like_picture(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - a million times
+
+
+def _glob(pattern: str) -> Iterator[str]:
+    """Whatever a pattern matches but folders."""
+    for path in glob.iglob(pattern, recursive=True):  # noqa: PTH207 - Path.glob takes no absolute
+        if not os.path.isdir(path):  # noqa: PTH112 - a million times
+            yield path
+
+
+def _dataset(root: Path) -> Iterator[str]:
+    """The pictures that `metadata.csv` names, in its order."""
+    path = root / METADATA_FILE
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            rows = csv.DictReader(file)
+            if "file_name" not in [column.strip() for column in rows.fieldnames or []]:
+                raise DatasetError(f"{path} has no column file_name.")
+            rows.fieldnames = [column.strip() for column in rows.fieldnames or []]
+            for row in rows:
+                name = (row["file_name"] or "").strip()
+                pure = PurePosixPath(name)
+                if not name or pure.is_absolute() or ".." in pure.parts:
+                    raise DatasetError(
+                        f"{path} line {rows.line_num}: file_name {name!r} must be a path below "
+                        "the folder."
+                    )
+                yield os.path.join(root, name)  # noqa: PTH118 - a million times
+        except UnicodeDecodeError as error:
+            raise DatasetError(f"{path} is not UTF-8; save it as CSV UTF-8.") from error
+        except csv.Error as error:
+            raise DatasetError(f"{path} is not a CSV file: {error}.") from error
+
+
+def _lines(place: str) -> Iterator[str]:
+    """The paths and URLs of a list, one a line; relative ones from the current folder."""
+    with ExitStack() as stack:
+        file: TextIO
+        if place == STANDARD_INPUT:
+            file = sys.stdin
+            if hasattr(file, "reconfigure"):
+                file.reconfigure(encoding="utf-8", errors="surrogateescape")
+        else:
+            file = stack.enter_context(Path(place).open(encoding="utf-8", errors="surrogateescape"))
+        for number, line in enumerate(file, start=1):
+            if "\0" in line:
+                raise UserError(f"{place} line {number} is no path; give a text file of paths.")
+            if text := line.strip("\r\n"):
+                yield text if is_url(text) else os.path.abspath(text)  # noqa: PTH100
+
+
+def _store(url: str, counts: Counter[str]) -> Iterator[str]:
+    """Pictures below a URL, or the one that it names; a folder's listing is held at a time."""
+    filesystem, root = open_filesystem(url)
+    try:
+        first = filesystem.get_file_info(root)
+        if first.type == pyarrow.fs.FileType.NotFound:
+            raise UserError(f"There is nothing at {url}.")
+        if first.type == pyarrow.fs.FileType.File:
+            yield url_of(url, first.path)
+            return
+        waiting = [root]
+        while waiting:
+            for info in filesystem.get_file_info(pyarrow.fs.FileSelector(waiting.pop())):
+                if info.type == pyarrow.fs.FileType.Directory:
+                    waiting.append(info.path)
+                elif _looks_like_picture(info.base_name):
+                    yield url_of(url, info.path)
+                else:
+                    counts[LEFT_OUT] += 1
+    except OSError as error:
+        raise UserError(f"{url} cannot be listed: {str(error).partition(chr(10))[0]}") from error

@@ -1,0 +1,191 @@
+"""From locations to rows: read, decode, infer. What processes and Ray's actors run.
+
+One bad picture is a row with its error; it stops nothing and nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from batch.reading import Reader
+from batch.rows import Row, answer_row, error_row, table_of
+from batch.settings import ClassifySettings
+from porcelain.bundle import Bundle, ClassifierInfo
+from porcelain.errors import ImageError
+from porcelain.predictor import Predictor
+from porcelain.preparation import Pixels, decode_and_prepare
+
+CRASHED: Final = "crashed"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One input: its place in the listing, and where it is."""
+
+    index: int
+    location: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A picture on its way to the model.
+
+    Attributes:
+        entry: Which.
+        pixels: The model's input; None where it cannot be had.
+        width: Upright width in pixels, likewise.
+        height: Upright height, likewise.
+        format: Of the file, likewise.
+        error: One sentence on what is wrong.
+        error_kind: A word for it, to count by.
+    """
+
+    entry: Entry
+    pixels: Pixels | None = None
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    error: str | None = None
+    error_kind: str | None = None
+
+
+def load(entry: Entry, reader: Reader, info: ClassifierInfo, settings: ClassifySettings) -> Loaded:
+    """Read and decode one picture; whatever is wrong with it is in the answer."""
+    try:
+        pixels, decoded = decode_and_prepare(
+            reader.read(entry.location), info.input_size, info.resize, settings.limits
+        )
+    except ImageError as error:
+        return Loaded(entry, error=str(error), error_kind=error.reason)
+    return Loaded(entry, pixels, decoded.width, decoded.height, decoded.format)
+
+
+@dataclass
+class Classification:
+    """Answers pictures; made in one process and sent to others, where it loads its model.
+
+    Attributes:
+        bundle: The verified bundle.
+        settings: The job's.
+        root: The URL whose file system locations are read from.
+    """
+
+    bundle: Bundle
+    settings: ClassifySettings
+    root: str | None = None
+    schema: pa.Schema = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.schema = table_of([], self.bundle).schema
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The model."""
+        return Predictor(self.bundle, threads=1, device=self.settings.device)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Where pictures are read."""
+        return Reader(self.root, self.settings.max_bytes)
+
+    def warm_up(self) -> None:
+        """Load the model, and fail if it cannot be.
+
+        Raises:
+            BundleError: The graph cannot be loaded.
+            UserError: The device is not available.
+        """
+        self.predictor.warm_up()
+
+    def __call__(self, items: Sequence[Entry]) -> pa.Table:
+        """Rows of pictures, in order."""
+        return self.infer(self.load(items))
+
+    def load(self, entries: Sequence[Entry]) -> list[Loaded]:
+        """The pictures, ready for the model."""
+        info = self.bundle.classifier
+        return [load(entry, self.reader, info, self.settings) for entry in entries]
+
+    def infer(self, loaded: Sequence[Loaded]) -> pa.Table:
+        """Rows of loaded pictures."""
+        inputs = [one.pixels for one in loaded if one.pixels is not None]
+        answers = iter(self.predictor.predict(inputs, top_k=self.settings.top_k))
+        rows: list[Row] = []
+        for one in loaded:
+            head = (one.entry.index, one.entry.location)
+            if one.pixels is None:
+                rows.append(error_row(*head, one.error_kind or "", one.error or ""))
+            else:
+                rows.append(answer_row(*head, one.width, one.height, one.format, next(answers)))
+        return table_of(rows, self.bundle)
+
+    def crashed(self, item: Entry) -> pa.Table:
+        """The row of a picture that ended the process that read it."""
+        said = "Reading it ended the process (a fault in a decoder, or too little memory)."
+        return table_of([error_row(item.index, item.location, CRASHED, said)], self.bundle)
+
+
+_HEAD: Final = pa.schema(
+    [
+        ("index", pa.int64()),
+        ("path", pa.binary()),
+        ("pixels", pa.large_binary()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("format", pa.string()),
+        ("error_kind", pa.string()),
+        ("error", pa.string()),
+    ]
+)
+
+
+def packed_location(location: str) -> bytes:
+    """A location as bytes; a file name need not be valid Unicode."""
+    return location.encode("utf-8", "surrogateescape")
+
+
+def unpacked_location(content: bytes) -> str:
+    """What `packed_location` packed."""
+    return content.decode("utf-8", "surrogateescape")
+
+
+def pack_loaded(loaded: Sequence[Loaded]) -> pa.Table:
+    """Loaded pictures as a table, to go from a decoding process to one with the model."""
+    rows = [
+        {
+            "index": one.entry.index,
+            "path": packed_location(one.entry.location),
+            "pixels": None if one.pixels is None else one.pixels.tobytes(),
+            "width": one.width,
+            "height": one.height,
+            "format": one.format,
+            "error_kind": one.error_kind,
+            "error": one.error,
+        }
+        for one in loaded
+    ]
+    return pa.Table.from_pylist(rows, schema=_HEAD)
+
+
+def unpack_loaded(table: pa.Table, size: int) -> list[Loaded]:
+    """What `pack_loaded` packed; `size` is the side of the model's square."""
+    return [
+        Loaded(
+            Entry(row["index"], unpacked_location(row["path"])),
+            None
+            if row["pixels"] is None
+            else np.frombuffer(row["pixels"], np.uint8).reshape(size, size, 3),
+            row["width"],
+            row["height"],
+            row["format"],
+            row["error"],
+            row["error_kind"],
+        )
+        for row in table.to_pylist()
+    ]
