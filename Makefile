@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # PyPI's own torch and torchvision fit each other; other indexes may mix builds that do not.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: setup graphics demo serve test test-all lint constraints clean help
+.PHONY: setup graphics prometheus monitoring demo serve test test-all lint constraints clean help
 
 help:
 	@echo "make demo     render pictures, train, serve, ask (first run installs everything)"
@@ -24,6 +24,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 		--editable '.[batch,classifier,generator,training,render,dev]'
 	@$(BIN)/python -c 'from ctypes.util import find_library as find; \
 		raise SystemExit(not all(map(find, ["EGL", "GL", "X11"])))' || $(MAKE) --no-print-directory graphics
+	@command -v promtool >/dev/null || $(MAKE) --no-print-directory prometheus
 	@touch $@
 
 # What VTK loads to render without a display; a desktop has it, a bare server has not.
@@ -33,6 +34,18 @@ graphics:
 			--no-install-recommends libegl1 libgl1 libgl1-mesa-dri libx11-6 libxrender1 >/dev/null; \
 	else echo "Rendering needs the libraries libEGL, libGL and libX11; on Debian and Ubuntu:" \
 		"sudo apt-get install libegl1 libgl1 libgl1-mesa-dri libx11-6 libxrender1"; fi
+
+# What the rules are tested with; without it those tests are skipped.
+prometheus:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+			--no-install-recommends prometheus >/dev/null; \
+	else echo "The tests of the alert rules need promtool and prometheus; on Debian and Ubuntu:" \
+		"sudo apt-get install prometheus"; fi
+
+# What is made from code: docs/metrics.md, Prometheus' rules, Grafana's dashboards.
+monitoring: setup
+	$(BIN)/python -m monitoring
 
 demo: setup
 	$(BIN)/porcelain demo
