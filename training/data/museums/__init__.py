@@ -1,0 +1,1 @@
+"""From a museum's open-access records to a dataset folder."""
