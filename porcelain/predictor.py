@@ -99,6 +99,8 @@ class Predictor:
                 f"ONNX Runtime has no {device} here; use cpu, or install porcelain[classifier-gpu] "
                 "in place of porcelain[classifier]."
             )
+        if device == "cuda":  # CUDA's libraries may be wheels, where the loader finds none
+            onnxruntime.preload_dlls()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -111,6 +113,11 @@ class Predictor:
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise BundleError(f"{bundle.path / graph}: {error}") from error
+        if provider not in self._session.get_providers():  # it goes on with the CPU silently
+            raise UserError(
+                f"ONNX Runtime cannot use {device} here: see its warnings for the library or the "
+                "driver that is missing."
+            )
         outputs = {output.name for output in self._session.get_outputs()}
         missing = {*self.tasks, FEATURES} - outputs
         if missing:

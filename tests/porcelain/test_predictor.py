@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from porcelain.bundle import load_bundle
+from porcelain.errors import UserError
 from porcelain.predictor import Predictor
 from tests.services.conftest import GRID, write_colour_bundle
 
@@ -51,3 +53,13 @@ def test_nothing_is_explained_unless_asked_for(predictor: Predictor) -> None:
     pictures = np.stack([patches(("red", 20, 20))] * 2)
     assert predictor.run(pictures).activation is None
     assert predictor.run(pictures[:0], activation=True).activation.shape == (0, 4, GRID, GRID)
+
+
+def test_it_does_not_go_on_with_the_cpu_in_place_of_a_gpu(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As with onnxruntime-gpu where the driver or a library is missing: it only warns.
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
+    with pytest.raises(UserError, match="cannot use cuda"):
+        Predictor(predictor.bundle, device="cuda")
