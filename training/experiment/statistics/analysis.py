@@ -37,7 +37,7 @@ PAPER: Final = {
 }
 """F1-macro at 90:10 against real pictures alone, as arXiv 2601.14791 reports it: one run each."""
 
-_PAPER_ARM: Final = Arm(kind=MIX, ratio=10.0).name
+PAPER_ARM: Final = Arm(kind=MIX, ratio=10.0).name
 
 
 class AnalysisSettings(BaseModel):
@@ -232,7 +232,7 @@ def _paper(tasks: dict[str, TaskResult]) -> list[PaperFigure]:
     for task, (low, high, says) in PAPER.items():
         ours = None
         for comparison in tasks[task].comparisons if task in tasks else []:
-            if comparison.arm == _PAPER_ARM and comparison.reference == REAL:
+            if comparison.arm == PAPER_ARM and comparison.reference == REAL:
                 ours = comparison.f1_macro
         figures.append(PaperFigure(task=task, low=low, high=high, says=says, ours=ours))
     return figures

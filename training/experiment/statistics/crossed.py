@@ -46,6 +46,7 @@ class Estimate:
         degrees: Of freedom.
         from_seeds: Variance of the mean that comes from seeds.
         from_objects: Variance of the mean that comes from objects.
+        object_degrees: Degrees of freedom of the latter alone.
     """
 
     value: float
@@ -55,13 +56,7 @@ class Estimate:
     degrees: float | None
     from_seeds: float
     from_objects: float
-
-    def at(self, confidence: float) -> tuple[float, float] | None:
-        """Both ends of the interval of another confidence."""
-        if self.standard_error is None or self.degrees is None:
-            return None
-        half = float(stats.t.ppf(0.5 + confidence / 2.0, self.degrees)) * self.standard_error
-        return self.value - half, self.value + half
+    object_degrees: float
 
 
 def crossed_mean(
@@ -77,20 +72,27 @@ def crossed_mean(
     """
     seeds = len(scores)
     values, drawn = scores @ weights, draws @ weights
+    mean = float(values.mean())
+    object_degrees = _object_degrees(draws.mean(axis=0) * weights, objects)
     if seeds < 2:
-        return Estimate(float(values.mean()), None, None, None, None, 0.0, 0.0)
+        return Estimate(mean, None, None, None, None, 0.0, 0.0, object_degrees)
     covariance = np.cov(drawn)
     shared = (covariance.sum() - np.trace(covariance)) / (seeds * (seeds - 1))
     from_seeds, from_objects = float(values.var(ddof=1)) / seeds, max(float(shared), 0.0)
-    variance = from_seeds + from_objects
-    spread = from_seeds**2 / (seeds - 1)
-    spread += from_objects**2 / _object_degrees(draws.mean(axis=0) * weights, objects)
-    degrees = min(variance**2 / spread, _PLENTY) if spread > 0 else _PLENTY
-    estimate = Estimate(
-        float(values.mean()), None, None, variance**0.5, degrees, from_seeds, from_objects
+    error = (from_seeds + from_objects) ** 0.5
+    degrees = satterthwaite(from_seeds, seeds - 1, from_objects, object_degrees)
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, degrees)) * error
+    return Estimate(
+        mean, mean - half, mean + half, error, degrees, from_seeds, from_objects, object_degrees
     )
-    low, high = estimate.at(CONFIDENCE) or (None, None)
-    return Estimate(estimate.value, low, high, variance**0.5, degrees, from_seeds, from_objects)
+
+
+def satterthwaite(
+    first: float, first_degrees: float, second: float, second_degrees: float
+) -> float:
+    """Degrees of freedom of a sum of two independent variances."""
+    spread = first**2 / first_degrees + second**2 / second_degrees
+    return min((first + second) ** 2 / spread, _PLENTY) if spread > 0 else _PLENTY
 
 
 def _object_degrees(drawn: FloatArray, objects: IntArray) -> float:

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 
 from training.experiment.records import Arm
 from training.experiment.statistics.comparisons import OVERSAMPLE, REAL
-from training.experiment.statistics.results import Comparison, Measure, Recommendation
+from training.experiment.statistics.results import (
+    Comparison,
+    Measure,
+    Recommendation,
+    Verdict,
+)
 
 _DESCRIPTIONS = {
     "mix": "synthetic pictures",
@@ -27,10 +32,8 @@ def recommend(task: str, comparisons: Sequence[Comparison], arms: Sequence[Arm])
     against_real = [c for c in comparisons if c.family == "real"]
     names = {arm.name: arm for arm in arms}
     if not against_real or all(c.p_holm is None for c in against_real):
-        return Recommendation(
-            verdict="not measured",
-            arm=REAL,
-            sentence=f"{task}: use real only; nothing was shown with fewer than two whole seeds.",
+        return _advise(
+            task, "not measured", REAL, "use real only; fewer than two whole seeds show nothing"
         )
     helping = [c for c in against_real if c.shown and c.f1_macro.value > 0]
     if not helping:
@@ -57,19 +60,15 @@ def describe(arm: Arm) -> str:
 
 def points(measure: Measure) -> str:
     """A difference in points with its interval, such as `+4.1 points [1.9, 6.2]`."""
-    text = f"{_signed(measure.value)} points"
+    text = f"{signed_points(measure.value)} points"
     if measure.low is None or measure.high is None:
         return text
-    return f"{text} [{_plain(measure.low)}, {_plain(measure.high)}]"
+    return f"{text} [{plain_points(measure.low)}, {plain_points(measure.high)}]"
 
 
 def _use(task: str, comparison: Comparison, names: dict[str, Arm], tail: str) -> Recommendation:
-    what = describe(names[comparison.arm])
-    return Recommendation(
-        verdict="use",
-        arm=comparison.arm,
-        sentence=f"{task}: use {what}, {points(comparison.f1_macro)}{tail}.",
-    )
+    advice = f"use {describe(names[comparison.arm])}, {points(comparison.f1_macro)}{tail}"
+    return _advise(task, "use", comparison.arm, advice)
 
 
 def _without_gain(
@@ -79,19 +78,24 @@ def _without_gain(
     best = max(against_real, key=lambda c: c.f1_macro.value)
     tried = f"{describe(names[best.arm])}, {points(best.f1_macro)}"
     if len(harming) == len(against_real):
-        return Recommendation(
-            verdict="harm",
-            arm=REAL,
-            sentence=f"{task}: use real only; everything added was shown to cost (least: {tried}).",
+        advice = f"use real only; all that was added was shown to cost (least: {tried})"
+        return _advise(task, "harm", REAL, advice)
+    if (best.f1_macro.low or 0.0) > 0.0:
+        advice = (
+            "use real only; no evidence of a gain after correction for all comparisons "
+            f"(best: {tried}, corrected p {best.p_holm:.2f})"
         )
-    tail = ""
+    else:
+        advice = f"use real only; no evidence of a gain (best: {tried})"
     if harming:
         worst = min(harming, key=lambda c: c.f1_macro.value)
-        tail = f"; {describe(names[worst.arm])} cost {points(worst.f1_macro)}"
+        advice += f"; {describe(names[worst.arm])} cost: {points(worst.f1_macro)}"
+    return _advise(task, "harm" if harming else "no evidence", REAL, advice)
+
+
+def _advise(task: str, verdict: Verdict, arm: str, advice: str) -> Recommendation:
     return Recommendation(
-        verdict="harm" if harming else "no evidence",
-        arm=REAL,
-        sentence=f"{task}: use real only; no evidence of a gain (best: {tried}){tail}.",
+        verdict=verdict, arm=arm, advice=f"{advice}.", sentence=f"{task}: {advice}."
     )
 
 
@@ -109,10 +113,12 @@ def _against_copies(
     return min(duels, key=lambda c: c.f1_macro.value, default=None)
 
 
-def _signed(value: float) -> str:
-    return ("+" if round(100 * value, 1) > 0 else "") + _plain(value)
+def signed_points(value: float) -> str:
+    """A difference in points with its sign, such as `+4.1`."""
+    return ("+" if round(100 * value, 1) > 0 else "") + plain_points(value)
 
 
-def _plain(value: float) -> str:
+def plain_points(value: float) -> str:
+    """A difference in points, such as `4.1`."""
     rounded = round(100 * value, 1)
     return f"{0.0 if rounded == 0 else rounded:.1f}".replace("-", "−")

@@ -168,11 +168,13 @@ class Recommendation(_Frozen):
         verdict: `use` an arm; `harm`: added pictures were shown to cost; `no evidence`: neither;
             `not measured`: too little was run to say.
         arm: What to use: `real` unless the verdict is `use`.
-        sentence: For people.
+        advice: For people.
+        sentence: The same, after the task's name.
     """
 
     verdict: Verdict
     arm: str
+    advice: str
     sentence: str
 
 

@@ -80,8 +80,8 @@ def contributions(
     values = right * per_hit[:, truth] - per_answer[seed, first] + per_answer[seed, second]
     size = int(objects.max(initial=-1)) + 1
     cells = seed * size + objects
-    sums: FloatArray = np.bincount(cells.ravel(), values.ravel(), len(first) * size)
-    return sums.reshape(len(first), size)
+    sums = np.bincount(cells.ravel(), values.ravel(), len(first) * size)
+    return sums.reshape(len(first), size).astype(np.float64)
 
 
 def _count(truth: IntArray, predicted: IntArray, classes: int) -> FloatArray:
