@@ -48,10 +48,13 @@ class MultiTaskLoss(nn.Module):
             self.register_buffer(f"offset_{task}", offset)
             self.register_buffer(f"weight_{task}", weight)
 
-    def forward(self, logits: dict[str, Tensor], labels: Tensor) -> Tensor:
+    def forward(
+        self, logits: dict[str, Tensor], labels: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
         """Logits per task [B, classes] and class indices [B, tasks] to a scalar.
 
         A label of -1 is unknown and adds nothing; a task with no known label in the batch is 0.
+        With weights [B] a task's loss is the weighted mean.
         """
         total = torch.zeros((), device=labels.device)
         for column, task in enumerate(self.tasks):
@@ -65,6 +68,10 @@ class MultiTaskLoss(nn.Module):
                 label_smoothing=self.label_smoothing,
                 reduction="none",
             )
-            # Dividing by a count of at least one keeps an all-unknown batch at zero, not NaN.
-            total = total + losses.sum() / known.sum().clamp(min=1)
+            if weights is None:
+                # Dividing by a count of at least one keeps an all-unknown batch at zero, not NaN.
+                total = total + losses.sum() / known.sum().clamp(min=1)
+            else:
+                counted = (weights * known).sum()
+                total = total + (weights * losses).sum() / counted.where(counted > 0, 1.0)
         return total

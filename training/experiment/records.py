@@ -253,6 +253,11 @@ def read_experiment(root: Path) -> Experiment:
     return _parse(Experiment, path)
 
 
+def is_done(root: Path, key: UnitKey) -> bool:
+    """Whether a unit's results are there."""
+    return (unit_folder(root, key) / UNIT_FILE).is_file()
+
+
 def read_unit(root: Path, key: UnitKey) -> Unit | None:
     """A unit's `unit.json`; None where the unit is not done."""
     path = unit_folder(root, key) / UNIT_FILE
