@@ -1,4 +1,4 @@
-"""`porcelain data`: make, check, split and mix dataset folders."""
+"""`porcelain data`: make, import, check, split and mix dataset folders."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Annotated
 import typer
 
 from porcelain.cli.console import ProgressReporter, done, progress
+from training.data.museums.commands import EXAMPLES as IMPORT_EXAMPLES
+from training.data.museums.commands import import_
 from training.data.ratio import Rule
 
 app = typer.Typer(
-    help="Make, check, split and mix dataset folders.",
+    help="Make, import, check, split and mix dataset folders.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -78,7 +80,10 @@ porcelain data mix --real photographs --synthetic generated --ratio 90:10 --task
 
 @app.callback()
 def data() -> None:
-    """Make, check, split and mix dataset folders."""
+    """Make, import, check, split and mix dataset folders."""
+
+
+app.command("import", epilog=IMPORT_EXAMPLES)(import_)
 
 
 @app.command(epilog=RENDER_EXAMPLES)

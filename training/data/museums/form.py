@@ -21,7 +21,7 @@ from training.data.museums.record import CatalogueRecord
 _CHINESE: Final = re.compile("[\u3400-\u9fff]")
 # What follows says more about the object, not what it is.
 _TAIL: Final = re.compile(
-    r"\s(?:with|in|of|for|from|on|at|by|showing|depicting|decorated|painted|inscribed|carved|and its)\s"
+    r"\s(?:with|in|of|for|from|on|at|by|showing|depicting|decorated|painted|inscribed|carved)\s"
     r"|[(\[:]|\s-\s"
 )
 _COMMA: Final = re.compile(r"\s*[,;|]\s*")
@@ -30,7 +30,7 @@ _PART: Final = re.compile(r"\(([a-z ]+)\)\s*$")
 
 
 def read_type(record: CatalogueRecord) -> Reading:
-    """The type that the title's head names; else the form field, the rest of the title, the notes."""
+    """The type that the title names; else the form field, the classification or the notes."""
     titles = record.words.get("title", ())
     for title in titles[:1]:
         reading = _chinese(title) if _CHINESE.search(title) else _title(title)

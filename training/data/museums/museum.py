@@ -12,7 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from porcelain.errors import UserError
 
 TABLE: Final = "museums.yaml"
-ROLES: Final = (
+Role = Literal[
+    "title", "form", "material", "period", "date", "years", "place", "maker", "category", "notes"
+]
+ROLES: Final[tuple[Role, ...]] = (
     "title",
     "form",
     "material",
@@ -23,9 +26,6 @@ ROLES: Final = (
     "category",
     "notes",
 )
-Role = Literal[
-    "title", "form", "material", "period", "date", "years", "place", "maker", "category", "notes"
-]
 
 
 class _Part(BaseModel):

@@ -65,10 +65,8 @@ def read_record(name: str, museum: Museum, raw: dict[str, Any]) -> CatalogueReco
     raw = {**raw, "id": identity} if museum.id == "id" else raw
     number = _first(raw, museum.object.path)
     stem = re.search(museum.object.stem, number)
-    words = {
-        role: _words(raw, museum.fields[role])  # type: ignore[index]
-        for role in ROLES
-        if role in museum.fields
+    words: dict[str, tuple[str, ...]] = {
+        role: _words(raw, museum.fields[role]) for role in ROLES if role in museum.fields
     }
     if museum.country:
         words["place"] = (*words.get("place", ()), museum.country.lower())

@@ -22,7 +22,8 @@ _DECADES: Final = re.compile(
     rf"(?:{_PART}\s+)?(\d{{1,4}}00)s(?:\s*(?:-|to)\s*(?:{_PART}\s+)?(\d{{1,4}}(?:00s)?))?({_ERA})"
 )
 _RANGE: Final = re.compile(
-    rf"(?<![\d.])(\d{{1,4}})({_ERA})\s*(?:-|to|/)\s*(?:about |ca?\.? ?)?(\d{{1,4}})({_ERA})(?![\d.]*\d)"
+    rf"(?<![\d.])(\d{{1,4}})({_ERA})\s*(?:-|to|/)\s*(?:about |ca?\.? ?)?"
+    rf"(\d{{1,4}})({_ERA})(?![\d.]*\d)"
 )
 _SINGLE: Final = re.compile(rf"(?<![\d.])(\d{{3,4}})(?!\d|00s|s)({_ERA})")
 _CHINESE: Final = re.compile(r"(\d{1,2})世紀")
@@ -47,7 +48,7 @@ class YearRange:
 
 
 def year_ranges(text: str) -> list[YearRange]:
-    """Every date in a normalised text, in order of kind: centuries, decades, ranges, single years."""
+    """Every date in a normalised text: centuries, then decades, ranges and single years."""
     circa = bool(_ABOUT.search(text))
     found: list[YearRange] = []
 

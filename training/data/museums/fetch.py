@@ -1,0 +1,289 @@
+"""Polite downloads: slowly, again after a fault, on from where they broke off, and only once."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
+
+from porcelain.errors import UserError
+from training.data.museums.cache import Cache, Stored
+
+ATTEMPTS: Final = 6
+LONGEST_WAIT: Final = 600.0  # seconds; who asks for more is asked again another day
+SILENT: Final = 8  # addresses of a host in a row that fail: it is down, or does not want us
+_AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_BLOCK: Final = 1 << 16
+
+
+class MissingError(Exception):
+    """The museum answers, and has nothing to give: not found, gone, not allowed, too large."""
+
+
+class _AgainError(Exception):
+    """Worth another attempt, perhaps not before `wait` seconds."""
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How a museum is asked.
+
+    Attributes:
+        agent: User agent: who asks, and where to complain.
+        per_second: Requests a second at most.
+        headers: Further headers.
+        attempts: Per address.
+        timeout: Seconds to connect, and between two pieces of an answer.
+        max_bytes: Most bytes of one answer.
+    """
+
+    agent: str
+    per_second: float
+    headers: Mapping[str, str]
+    attempts: int = ATTEMPTS
+    timeout: float = 60.0
+    max_bytes: int = 2 * 1024**3
+
+
+@dataclass
+class Counts:
+    """What was asked of the museum."""
+
+    requests: int = 0
+    retries: int = 0
+    resumed: int = 0
+    downloaded: int = 0
+    from_cache: int = 0
+    bytes: int = 0
+
+
+class Fetcher:
+    """Fetches addresses of one museum into a cache; one request at a time.
+
+    Args:
+        manners: How to ask.
+        cache: Where answers are kept.
+        sleep: Waits so many seconds; tests give their own.
+    """
+
+    def __init__(
+        self, manners: Manners, cache: Cache, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self.counts = Counts()
+        self._manners = manners
+        self._cache = cache
+        self._sleep = sleep
+        self._next = 0.0
+        self._failed: dict[str, int] = {}
+        self._client = httpx.Client(
+            headers={
+                "User-Agent": manners.agent,
+                # Bytes as they are: a broken download goes on at a byte's number.
+                "Accept-Encoding": "identity",
+                **manners.headers,
+            },
+            timeout=httpx.Timeout(manners.timeout),
+            follow_redirects=True,
+        )
+
+    def __enter__(self) -> Fetcher:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._client.close()
+
+    def json(
+        self,
+        url: str,
+        *,
+        max_age: timedelta | None = None,
+        secret: Mapping[str, str] | None = None,
+    ) -> Any:  # noqa: ANN401 - any JSON value
+        """The JSON at an address, from the cache where it is there and young enough.
+
+        Raises:
+            MissingError: There is nothing at the address, or what is there is no JSON.
+            UserError: The museum does not answer.
+        """
+        stored = self.get(url, max_age=max_age, secret=secret)
+        try:
+            return json.loads(stored.body.read_bytes().decode("utf-8-sig"))
+        except (ValueError, UnicodeDecodeError) as error:
+            self._cache.forget(url)
+            raise MissingError(f"no JSON but {stored.content_type or 'something else'}") from error
+
+    def get(
+        self,
+        url: str,
+        *,
+        max_age: timedelta | None = None,
+        secret: Mapping[str, str] | None = None,
+        max_bytes: int | None = None,
+    ) -> Stored:
+        """What is at an address, in the cache afterwards.
+
+        Args:
+            url: Without keys; it names the answer in the cache.
+            max_age: Ask anew (conditionally) where the cached answer is older; None never asks.
+            secret: Query parameters that are sent and never stored.
+            max_bytes: Most bytes; the manners' where None.
+
+        Raises:
+            MissingError: There is nothing at the address.
+            UserError: The museum does not answer, or asks for a long pause.
+        """
+        stored = self._cache.read(url)
+        if stored is not None and (max_age is None or stored.age() <= max_age):
+            self.counts.from_cache += 1
+            return stored
+        host = httpx.URL(url).host
+        if self._failed.get(host, 0) >= SILENT:
+            raise UserError(
+                f"{host} failed {SILENT} times in a row; run the same command again later, "
+                "what was fetched is kept."
+            )
+        attempt = Retrying(
+            stop=stop_after_attempt(self._manners.attempts),
+            wait=self._pause,
+            retry=retry_if_exception_type((_AgainError, httpx.TransportError)),
+            sleep=self._sleep,
+            reraise=True,
+            before_sleep=self._count_retry,
+        )
+        try:
+            stored = attempt(self._transfer, url, stored, secret or {}, max_bytes)
+        except (_AgainError, httpx.TransportError) as error:
+            self._failed[host] = self._failed.get(host, 0) + 1
+            raise MissingError(f"{error or type(error).__name__}") from error
+        except MissingError:
+            self._failed[host] = 0
+            raise
+        self._failed[host] = 0
+        return stored
+
+    def again(self, url: str, *, max_bytes: int | None = None) -> Stored:
+        """What is at an address now, whatever the cache has.
+
+        Raises:
+            MissingError: There is nothing at the address.
+            UserError: The museum does not answer.
+        """
+        self._cache.forget(url)
+        return self.get(url, max_bytes=max_bytes)
+
+    def _transfer(
+        self,
+        url: str,
+        known: Stored | None,
+        secret: Mapping[str, str],
+        max_bytes: int | None,
+    ) -> Stored:
+        part = self._cache.partial(url)
+        headers = part.resume_headers() if part.size else {}
+        if known is not None and not headers:
+            headers = known.validators()
+        address = httpx.URL(url)
+        if secret:
+            address = address.copy_merge_params(dict(secret))
+        self._wait_for_turn()
+        self.counts.requests += 1
+        with self._answer(address, headers) as answer:
+            if answer.status_code == httpx.codes.NOT_MODIFIED and known is not None:
+                return self._cache.touch(known)
+            if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                part.discard()
+                raise _AgainError("the part that was there does not fit any more")
+            self._check(answer)
+            resumed = answer.status_code == httpx.codes.PARTIAL_CONTENT
+            if resumed and not part.fits(answer.headers.get("Content-Range", "")):
+                part.discard()
+                raise _AgainError("the museum continued at another place")
+            self.counts.resumed += resumed
+            limit = max_bytes or self._manners.max_bytes
+            with part.open(answer.headers, resumed) as file:
+                size = part.size if resumed else 0
+                for block in answer.iter_raw(_BLOCK):
+                    size += len(block)
+                    if size > limit:
+                        break
+                    file.write(block)
+                    self.counts.bytes += len(block)
+        if size > limit:
+            part.discard()
+            raise MissingError(f"more than {limit:,} bytes")
+        self.counts.downloaded += 1
+        return self._cache.keep(url, part, answer.headers.get("Content-Type", ""))
+
+    @contextmanager
+    def _answer(self, address: httpx.URL, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        with self._client.stream("GET", address, headers=dict(headers)) as answer:
+            yield answer
+
+    def _check(self, answer: httpx.Response) -> None:
+        status = answer.status_code
+        if status in _AGAIN:
+            wait = retry_after(answer.headers.get("Retry-After", ""), datetime.now(UTC))
+            if wait is not None and wait > LONGEST_WAIT:
+                raise UserError(
+                    f"{answer.url.host} asks to come back in {wait / 60:.0f} minutes; run the same "
+                    "command again then, what was fetched is kept."
+                )
+            raise _AgainError(f"status {status}", wait)
+        if not 200 <= status < 300:
+            raise MissingError(f"status {status}")
+
+    def _wait_for_turn(self) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            self._sleep(self._next - now)
+        self._next = max(now, self._next) + 1 / self._manners.per_second
+
+    def _pause(self, state: RetryCallState) -> float:
+        """As long as the museum asks; else longer each time, with some luck in it."""
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, _AgainError) and error.wait is not None:
+            return error.wait
+        return wait_exponential_jitter(initial=1, max=60)(state)
+
+    def _count_retry(self, state: RetryCallState) -> None:
+        self.counts.retries += 1
+
+
+def retry_after(value: str, now: datetime) -> float | None:
+    """Seconds that a Retry-After header asks for: a number or a date (RFC 9110 10.2.3)."""
+    value = value.strip()
+    if value.isdigit():
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except (TypeError, ValueError):
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - now).total_seconds())
+
+
+def default_cache() -> Path:
+    """Where downloads are kept: $XDG_CACHE_HOME/porcelain, or ~/.cache/porcelain."""
+    base = os.environ.get("XDG_CACHE_HOME", "").strip()
+    return (Path(base) if base else Path.home() / ".cache") / "porcelain" / "museums"
