@@ -23,6 +23,7 @@ from training.data.museums.years import YearRange, year_ranges
 _SLACK: Final = 3  # catalogues end the Song in 1276 or 1279
 _NEAR: Final = 12  # characters between a hedge and what it hedges
 _HOMONYM: Final = "homonym:"
+_ONE_CHARACTER: Final = re.compile("[\u3400-\u9fff]")
 
 
 def read_dynasty(record: CatalogueRecord) -> Reading:
@@ -38,7 +39,7 @@ def read_dynasty(record: CatalogueRecord) -> Reading:
     years = _years(record)
     for roles in (("period",), ("date", "maker"), ("title",), ("notes",)):
         said = cut(record.say(*roles), _table_patterns("ignore"))
-        names = _names(said, years)
+        names = _names(said, years, prose=roles in (("title",), ("notes",)))
         if names:
             return _by_name(said, names, years)
         if roles == ("date", "maker") and years:
@@ -63,10 +64,25 @@ def _table_patterns(field: str) -> list[re.Pattern[str]]:
     return patterns(getattr(default_table().dynasty, field))
 
 
-def _names(said: str, years: list[YearRange]) -> list[Match]:
-    """Every dynasty named; a name of two dynasties is decided by the years."""
+def names_dynasty(record: CatalogueRecord) -> bool:
+    """Whether the field for the period names a Chinese dynasty or period."""
+    return bool(_names(record.say("period"), []))
+
+
+def _names(said: str, years: list[YearRange], prose: bool = False) -> list[Match]:
+    """Every dynasty named; a name of two dynasties is decided by the years.
+
+    In prose a single Chinese character is no name: gold, bright and clear are written with the
+    same ones.
+    """
     found = []
     for match in find(_entries(), said):
+        if (
+            prose
+            and _ONE_CHARACTER.fullmatch(match.words)
+            and said[match.end :][:1] not in {"代", "朝"}
+        ):
+            continue
         label = match.label
         if label.startswith(_HOMONYM):
             label = _meant(label.removeprefix(_HOMONYM), years)

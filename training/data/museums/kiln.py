@@ -19,6 +19,7 @@ from training.data.museums.reading import Reading, blank, mapped
 from training.data.museums.record import CatalogueRecord
 from training.data.museums.text import cut
 
+_CHINESE: Final = re.compile("[\u3400-\u9fff]")
 _NEAR: Final = 14  # characters between a hedge and what it hedges
 _ROLES: Final = ("material", "title", "place", "period", "maker")
 
@@ -46,7 +47,7 @@ def read_kiln(record: CatalogueRecord) -> Reading:
     """The kiln that the record names; two of them, or a doubtful one, leave it blank."""
     for roles in (_ROLES, ("notes",)):
         said = cut(record.say(*roles), _ignored())
-        found = _kilns(said)
+        found = _kilns("", said) if roles == ("notes",) else _kilns(said)
         if not found:
             continue
         words = "; ".join(dict.fromkeys(match.words for match in found))
@@ -64,8 +65,10 @@ def read_kiln(record: CatalogueRecord) -> Reading:
 
 def read_ware(record: CatalogueRecord) -> Ware | None:
     """The ware whose glaze the record's may be taken from; None where none or several are named."""
-    said = cut(record.say("material", "title", "notes"), _ignored())
+    said = cut(record.say("material", "title"), _ignored())
+    notes = cut(record.say("notes"), _ignored())
     found = [match for match in _kilns(said) if not _hedged(said, match)]
+    found = found or [match for match in _kilns("", notes) if not _hedged(notes, match)]
     if len({match.label.partition("/")[0] for match in found}) != 1:
         return None
     named = next((match for match in found if match.label.endswith("/ware")), found[0])
@@ -103,8 +106,29 @@ def _hedges() -> list[re.Pattern[str]]:
     return patterns(default_table().kiln.hedges)
 
 
-def _kilns(said: str) -> list[Match]:
-    """Every ware and place named, but for "X-type" where the type is not the ware."""
+def _kilns(said: str, notes: str = "") -> list[Match]:
+    """Every ware and place named, but for "X-type" where the type is not the ware.
+
+    Args:
+        said: What is searched.
+        notes: Prose behind it; a Chinese name in it counts only where it says "made there".
+    """
+    made = patterns(default_table().kiln.made_there)
+    prose = [
+        match
+        for match in _named(notes)
+        if not _CHINESE.search(match.words)
+        or any(p.search(_clause(notes, match.end)) for p in made)
+    ]
+    return _named(said) + prose
+
+
+def _clause(notes: str, start: int) -> str:
+    """The next few characters of the same clause."""
+    return re.split("[，。；、,;.]", notes[start : start + 8])[0]
+
+
+def _named(said: str) -> list[Match]:
     types = default_table().kiln.types_are_wares
     return [
         match

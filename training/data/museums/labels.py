@@ -36,4 +36,4 @@ def catalogue(record: CatalogueRecord, museum: Museum) -> Catalogued:
         "kiln": read_kiln(record),
         "type": read_type(record),
     }
-    return Catalogued(record, is_chinese_ceramic(record, museum, readings["dynasty"]), readings)
+    return Catalogued(record, is_chinese_ceramic(record, museum), readings)

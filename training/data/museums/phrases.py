@@ -47,6 +47,7 @@ class SelectionTable(_Part):
     foreign: Phrases
     foreign_wares: Phrases
     other_materials: Phrases
+    never: Phrases
     not_materials: Phrases
 
 
@@ -102,6 +103,7 @@ class KilnTable(_Part):
     """Names of wares and places of kilns."""
 
     ignore: Phrases
+    made_there: Phrases
     types_are_wares: list[str]
     hedges: Phrases
     labels: dict[str, Ware]

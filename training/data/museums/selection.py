@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from training.data.museums.dynasty import names_dynasty
 from training.data.museums.glaze import read_bodies
 from training.data.museums.museum import Museum
 from training.data.museums.phrases import compile_phrases, default_table, find, patterns
-from training.data.museums.reading import Reading
 from training.data.museums.record import CatalogueRecord
 from training.data.museums.text import cut
 
@@ -26,13 +26,12 @@ class Choice:
     why: str = ""
 
 
-def is_chinese_ceramic(record: CatalogueRecord, museum: Museum, dynasty: Reading) -> Choice:
+def is_chinese_ceramic(record: CatalogueRecord, museum: Museum) -> Choice:
     """Whether the record's own words make it a Chinese ceramic and nothing else.
 
     Args:
         record: The record.
         museum: Its museum's entry, which says what stands for the country.
-        dynasty: What the dynasty's rule made of it.
     """
     where = cut(record.say(*_WHERE), _patterns("ignore"))
     foreign = _first("foreign", where) or _first(
@@ -40,12 +39,12 @@ def is_chinese_ceramic(record: CatalogueRecord, museum: Museum, dynasty: Reading
     )
     if foreign:
         return Choice(False, f"another country: {foreign}")
-    by_dynasty = museum.dynasty_is_country and dynasty.why not in ("not stated", "undecided")
+    by_dynasty = museum.dynasty_is_country and names_dynasty(record)
     if not (by_dynasty or _first("china", where)):
         return Choice(False, "not said to be Chinese")
     if not read_bodies(record):
         return Choice(False, "not said to be ceramic")
-    other = _other_material(record)
+    other = _first("never", record.say("title", "material")) or _other_material(record)
     if other:
         return Choice(False, f"first of all of another material: {other}")
     return Choice(True)
