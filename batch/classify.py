@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 
 from batch.inputs import Source, recognise
 from batch.listing import Listing, keep_listing, open_listing
-from batch.parts import Parts, facts_of, has_parts, join_parts, remove_parts
+from batch.parts import Parts, facts_of, has_parts, join_parts, read_part, remove_parts
 from batch.pictures import Classification, Entry
 from batch.pool import ProcessPool
 from batch.progress import OnProgress
+from batch.rows import result_schema
 from batch.settings import ClassifySettings
 from batch.work import begin, begun_with, end, only_one, room_for
 from porcelain.bundle import MANIFEST_FILE, Bundle, load_bundle
@@ -158,7 +159,9 @@ def _run(job: _Job, on_progress: OnProgress) -> Summary:
             on_progress(resumed + counts.rows, listing.count, counts.errors.total())
     seconds = time.monotonic() - begun_at
     summary = _summary(job, listing, parts, resumed, seconds)
-    join_parts(parts, job.out, work.schema, {"run": run, "summary": summary.to_json()})
+    join_parts(
+        parts, job.out, result_schema(job.bundle), {"run": run, "summary": summary.to_json()}
+    )
     end(job.out)
     return summary
 
@@ -187,13 +190,11 @@ def _engine(settings: ClassifySettings, work: Classification, stack: ExitStack) 
 
 def _summary(job: _Job, listing: Listing, parts: Parts, resumed: int, seconds: float) -> Summary:
     """Counts over all parts, those of earlier runs too."""
-    import pyarrow.parquet as pq
-
     tasks = list(job.bundle.classifier.labels)
     counts = _Counts(tasks)
     columns = ["error_kind", *(f"{task}_abstained" for task in tasks)]
     for path in parts.paths():
-        counts.add(pq.read_table(path, columns=columns))
+        counts.add(read_part(path, columns))
     manifest = job.bundle.manifest
     return Summary(
         out=str(job.out),

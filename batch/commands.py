@@ -101,3 +101,80 @@ def classify(
         f"{told}. {summary.per_second:.1f} pictures/s.",
         f"python -c \"import pandas; print(pandas.read_parquet('{out}'))\"",
     )
+
+
+@app.command()
+def generate(
+    plan: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PLAN", help="CSV, JSON-lines or Parquet: labels, count, seed, steps a row."
+        ),
+    ],
+    bundle: Annotated[Path, typer.Option(help="Generator bundle.")],
+    out: OutOption,
+    base: Annotated[
+        str | None, typer.Option(help="Where the base model is, if not where the bundle says.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of rows that name none: same seed, same pictures.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Of the sampler; the bundle's.")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="The bundle's.")] = None,
+    width: Annotated[int | None, typer.Option(help="In pixels; the bundle's.")] = None,
+    height: Annotated[int | None, typer.Option(help="In pixels; the bundle's.")] = None,
+    picture_format: Annotated[
+        str | None, typer.Option("--format", help="png (default), jpeg or webp.")
+    ] = None,
+    allow_unseen: Annotated[
+        bool, typer.Option("--allow-unseen", help="Make combinations that training never saw.")
+    ] = False,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Pictures made together: what an interruption can lose; 8."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or auto.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Most Ray actors.")] = None,
+    ray: RayOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make every picture of a plan, marked as synthetic: a dataset folder.
+
+    [bold]Follow a plan:[/] porcelain batch generate plan.csv --bundle runs/generator --out made
+
+    A plan is a table with any of the columns dynasty, glaze, kiln, type, count, seed, steps and
+    guidance_scale; blank is unknown, or the default. Killed or interrupted, the same command goes
+    on from the last batch. Nothing is filtered: for training, use porcelain generator synthesize.
+    """
+    import json
+
+    from batch.generate import generate as run
+    from batch.progress import showing
+    from batch.settings import GenerateSettings
+    from porcelain.cli.console import done
+    from porcelain.cli.options import build_settings
+
+    settings = build_settings(
+        GenerateSettings,
+        base=base,
+        seed=seed,
+        steps=steps,
+        guidance_scale=guidance_scale,
+        width=width,
+        height=height,
+        format=picture_format,
+        allow_unseen=allow_unseen,
+        batch_size=batch_size,
+        device=device,
+        workers=workers,
+        ray=ray,
+    )
+    with showing("Generate") as on_progress:
+        summary = run(plan, bundle, out, settings, overwrite=overwrite, on_progress=on_progress)
+    if as_json:
+        typer.echo(json.dumps(summary.to_json()))
+    done(
+        f"{out}: {summary.pictures:,} synthetic pictures of {summary.rows:,} rows.",
+        f"porcelain data check {out}",
+    )

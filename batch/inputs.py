@@ -117,7 +117,7 @@ def _walk(folder: str, counts: Counter[str]) -> Iterator[str]:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
-                    if entry.is_dir():
+                    if _is_folder(entry):
                         waiting.append(entry.path)
                     elif _looks_like_picture(entry.name):
                         yield entry.path
@@ -125,6 +125,13 @@ def _walk(folder: str, counts: Counter[str]) -> Iterator[str]:
                         counts[LEFT_OUT] += 1
         except OSError:
             yield place  # a row that says why it cannot be read
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle: reading it will say so
+        return False
 
 
 def _looks_like_picture(name: str) -> bool:

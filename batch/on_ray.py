@@ -7,11 +7,13 @@ the pictures; the bundle is sent to them.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -28,7 +30,9 @@ from batch.pictures import (
     unpack_loaded,
     unpacked_location,
 )
-from batch.settings import ClassifySettings
+from batch.plan import Picture
+from batch.sampler import Sampling
+from batch.settings import ClassifySettings, GenerateSettings
 from porcelain.bundle import MANIFEST_FILE, Bundle, load_bundle
 from porcelain.cores import available_cores
 from porcelain.errors import UserError
@@ -72,18 +76,20 @@ def cluster(address: str) -> Iterator[None]:
 
 
 class SentBundle:
-    """A bundle's files, to be sent to other machines; verified again where they arrive."""
+    """A bundle's files in Ray's object store; verified again where they arrive."""
 
     def __init__(self, bundle: Bundle) -> None:
         """Read every file."""
         self.kind: Kind = bundle.manifest.kind
         names = [MANIFEST_FILE, *bundle.manifest.files]
-        self._files = {name: (bundle.path / name).read_bytes() for name in names}
+        # Held by us, so that it is still there when Ray starts an actor anew.
+        self._files = ray.put({name: (bundle.path / name).read_bytes() for name in names})
 
     def open(self) -> Bundle:
         """Write the files to a folder of this process and verify them."""
         folder = Path(tempfile.mkdtemp(prefix="porcelain-bundle-"))
-        for name, content in self._files.items():
+        files: dict[str, bytes] = ray.get(self._files)
+        for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
         return load_bundle(folder, self.kind)
@@ -199,3 +205,49 @@ def _table(entries: Sequence[Entry]) -> pa.Table:
 
 def _entries(table: pa.Table) -> list[Entry]:
     return [Entry(row["index"], unpacked_location(row["location"])) for row in table.to_pylist()]
+
+
+class Generate:
+    """Makes a batch of pictures."""
+
+    def __init__(self, sent: SentBundle, settings: GenerateSettings) -> None:
+        self._sampling = Sampling(sent.open(), settings)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """The encoded pictures of one batch."""
+        batch = [Picture(**json.loads(text)) for text in table["picture"].to_pylist()]
+        contents = pa.array(self._sampling.make(batch), pa.large_binary())
+        return table.append_column("content", contents)
+
+
+def generate_on_ray(
+    sampling: Sampling, batches: Iterable[Sequence[Picture]]
+) -> Iterator[tuple[list[Picture], list[bytes]]]:
+    """Batches with their encoded pictures, in order.
+
+    Args:
+        sampling: What each actor does, with its settings.
+        batches: Each is made as a whole by one actor.
+    """
+    settings = sampling.settings
+    gpus = settings.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+    place = {"num_gpus": 1} if gpus else {"num_cpus": 1}
+    sent = SentBundle(sampling.bundle)
+
+    def stages(inputs: ray.data.Dataset) -> ray.data.Dataset:
+        return inputs.map_batches(
+            Generate,
+            fn_constructor_args=(sent, settings),
+            batch_format="pyarrow",
+            batch_size=None,  # a block is a batch
+            compute=_actors(settings.workers),
+            **place,
+        )
+
+    tables = (
+        pa.table({"picture": [json.dumps(asdict(picture)) for picture in batch]})
+        for batch in batches
+    )
+    for table in map_in_order(tables, stages):
+        pictures = [Picture(**json.loads(text)) for text in table["picture"].to_pylist()]
+        yield pictures, table["content"].to_pylist()

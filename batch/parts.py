@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -137,7 +137,14 @@ def join_parts(parts: Parts, out: Path, schema: pa.Schema, facts: Mapping[str, A
         pq.ParquetWriter(file, schema, compression=_COMPRESSION) as writer,
     ):
         for path in parts.paths():
-            writer.write_table(pq.read_table(path, schema=schema))
+            writer.write_table(read_part(path).cast(schema))
+
+
+def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a part, or some of their columns."""
+    # Not pq.read_table, which imports pandas if it is installed.
+    with pq.ParquetFile(path) as file:
+        return file.read(columns=columns, use_threads=False)
 
 
 def facts_of(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ One bad picture is a row with its error; it stops nothing and nobody.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -79,10 +79,6 @@ class Classification:
     bundle: Bundle
     settings: ClassifySettings
     root: str | None = None
-    schema: pa.Schema = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.schema = table_of([], self.bundle).schema
 
     @cached_property
     def predictor(self) -> Predictor:

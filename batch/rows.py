@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.json
 
 from porcelain.bundle import Bundle
 from porcelain.predictor import TaskPrediction
@@ -15,8 +17,8 @@ Row = dict[str, Any]
 _TOP = pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float32())]))
 
 
-def result_schema(tasks: Sequence[str]) -> pa.Schema:
-    """Columns of the result.
+def result_schema(bundle: Bundle) -> pa.Schema:
+    """Columns of a bundle's results.
 
     `index` is the input's place in the listing, from 0. Per task: the label, its calibrated
     probability, whether it is too unsure to count, and the top candidates. Where there is an
@@ -29,7 +31,7 @@ def result_schema(tasks: Sequence[str]) -> pa.Schema:
         ("height", pa.int32()),
         ("format", pa.string()),
     ]
-    for task in tasks:
+    for task in bundle.classifier.labels:
         fields += [
             (task, pa.string()),
             (f"{task}_probability", pa.float32()),
@@ -79,14 +81,22 @@ def error_row(index: int, location: str, kind: str, error: str) -> Row:
 
 def table_of(rows: Sequence[Row], bundle: Bundle) -> pa.Table:
     """Rows as a table, each with the model that answered."""
-    schema = result_schema(list(bundle.classifier.labels))
     manifest = bundle.manifest
     model = {
         "model_name": manifest.name,
         "model_version": manifest.version,
         "model_digest": manifest.digest(),
     }
-    return pa.Table.from_pylist([row | model for row in rows], schema=schema)
+    lines = "".join(json.dumps(row | model) + "\n" for row in rows).encode()
+    # By way of JSON, because Arrow would import pandas, if that is installed, to look for its
+    # types in our lists: in each process, and longer than all else that it begins with.
+    return pyarrow.json.read_json(
+        pa.BufferReader(lines),
+        pyarrow.json.ReadOptions(use_threads=False, block_size=len(lines) + 1),
+        pyarrow.json.ParseOptions(
+            explicit_schema=result_schema(bundle), unexpected_field_behavior="error"
+        ),
+    )
 
 
 def printable(text: str) -> str:
