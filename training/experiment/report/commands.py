@@ -145,7 +145,7 @@ def power(
         return
     _print_power(planned, arms)
     done(
-        "In points of F1-macro: above as the only comparison, below corrected for all arms and tasks.",
+        "Points of F1-macro: above as the only comparison, below corrected for all arms and tasks.",
         f"porcelain experiment run --data {data or 'PHOTOS'} --synthetic DIR --out DIR",
     )
 

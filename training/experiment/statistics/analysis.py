@@ -17,6 +17,7 @@ from training.experiment.statistics.holm import holm
 from training.experiment.statistics.permutation import swap_test
 from training.experiment.statistics.recommendation import recommend
 from training.experiment.statistics.results import (
+    LEVEL,
     ArmResult,
     Changes,
     Comparison,
@@ -101,7 +102,11 @@ def analyse(
         comparisons=counts,
         tasks=tasks,
         paper=_paper(tasks),
-        notes=[*experiment.notes, *_notes(results, answers)],
+        notes=[
+            *experiment.notes,
+            *_notes(results, answers),
+            *_resolution(max(counts.values()), settings.swaps),
+        ],
     )
 
 
@@ -262,6 +267,15 @@ def _notes(results: Results, answers: dict[str, TaskAnswers]) -> list[str]:
             "generator or its filter has seen them or their objects."
         )
     return notes
+
+
+def _resolution(comparisons: int, swaps: int) -> list[str]:
+    if comparisons / (1 + swaps) <= LEVEL:
+        return []
+    return [
+        f"{swaps} swaps are too few for {comparisons} comparisons: no corrected p-value can be "
+        f"below {LEVEL}. Give --swaps {20 * 20 * comparisons} or more."
+    ]
 
 
 def _backbone(experiment: Experiment) -> str | None:

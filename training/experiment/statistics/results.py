@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from training.experiment.statistics.comparisons import Family
+
+LEVEL: Final = 0.05
+"""Of significance, corrected."""
 
 Verdict = Literal["use", "harm", "no evidence", "not measured"]
 
@@ -88,7 +91,7 @@ class Comparison(_Frozen):
         measure = self.f1_macro
         if self.p_holm is None or measure.low is None or measure.high is None:
             return False
-        return self.p_holm < 0.05 and not measure.low <= 0.0 <= measure.high
+        return self.p_holm < LEVEL and not measure.low <= 0.0 <= measure.high
 
 
 class ClassGain(_Frozen):
