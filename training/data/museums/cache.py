@@ -89,7 +89,8 @@ class Partial:
         if not resumed:
             self.path.unlink(missing_ok=True)
             names = ("etag", "last-modified")
-            write_json(self._notes, {n: headers[n] for n in names if n in headers})
+            notes = {name: headers[name] for name in names if name in headers}
+            self._notes.write_text(json.dumps(notes), encoding="utf-8")
         with self.path.open("ab" if resumed else "wb") as file:
             yield file
 

@@ -22,7 +22,14 @@ from training.data.museums.museum import Museum, museum
 from training.data.museums.pictures import Failure, Fetched, fetch_pictures
 from training.data.museums.record import read_record
 from training.data.museums.report import render_report
-from training.data.museums.results import IMPORTED, Entry, ImportReport, entry_of, summarise
+from training.data.museums.results import (
+    IMPORTED,
+    Entry,
+    ImportReport,
+    NoPicture,
+    entry_of,
+    summarise,
+)
 from training.data.museums.settings import ImportSettings
 
 REPORT_JSON: Final = "import.json"
@@ -185,7 +192,7 @@ def _add(rows: dict[str, Record], item: Catalogued, picture: Fetched, work: Path
 def _fate(
     item: Catalogued, fetched: list[Fetched], names: list[str], failures: list[Failure]
 ) -> Entry:
-    told = [f"{failure.url}: {failure.why}" for failure in failures]
+    told = [NoPicture(url=failure.url, why=failure.why) for failure in failures]
     if names:
         return entry_of(item, IMPORTED, names, told)
     return entry_of(item, "picture of another record" if fetched else "no usable picture", (), told)

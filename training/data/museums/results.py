@@ -31,6 +31,13 @@ class Answer(_Result):
         return cls(label=reading.label, why=reading.why, words=reading.evidence)
 
 
+class NoPicture(_Result):
+    """An address that gave no picture, and why."""
+
+    url: str
+    why: str
+
+
 class Entry(_Result):
     """One record's fate.
 
@@ -42,7 +49,7 @@ class Entry(_Result):
         fate: `imported`, or why not.
         answers: Per task; empty where the record is no Chinese ceramic.
         pictures: Files in the dataset folder.
-        failures: Addresses that gave no picture, and why.
+        failures: Addresses that gave no picture.
     """
 
     record: str
@@ -52,7 +59,7 @@ class Entry(_Result):
     fate: str
     answers: dict[str, Answer]
     pictures: list[str]
-    failures: list[str]
+    failures: list[NoPicture]
 
 
 class TaskCount(_Result):
@@ -112,7 +119,10 @@ _MOST_WORDS = 12
 
 
 def entry_of(
-    catalogued: Catalogued, fate: str, pictures: Iterable[str] = (), failures: Iterable[str] = ()
+    catalogued: Catalogued,
+    fate: str,
+    pictures: Iterable[str] = (),
+    failures: Iterable[NoPicture] = (),
 ) -> Entry:
     """The fate of one record."""
     record = catalogued.record
@@ -139,7 +149,7 @@ def summarise(
 ) -> ImportReport:
     """Counts over every record's fate."""
     imported = [entry for entry in entries if entry.fate == IMPORTED]
-    reasons = Counter(_kind(failure) for entry in entries for failure in entry.failures)
+    reasons = Counter(_kind(failed.why) for entry in entries for failed in entry.failures)
     return ImportReport(
         museum=museum.name,
         terms=museum.terms.strip(),
@@ -161,8 +171,7 @@ def summarise(
 
 def _kind(reason: str) -> str:
     """A reason without what differs from record to record."""
-    head, _, _ = reason.rpartition(": ") if reason.startswith("http") else reason.partition(":")
-    return reason[len(head) + 2 :].partition(":")[0] if reason.startswith("http") else head
+    return reason.partition(":")[0]
 
 
 def _count(task: str, imported: list[Entry]) -> TaskCount:
