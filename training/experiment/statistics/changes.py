@@ -11,6 +11,9 @@ from training.experiment.statistics.results import ChangedPicture, Changes
 _TURNED = 0.5
 """Share of the seeds by which a picture must change to count as turned."""
 
+_NAMED = 0.25
+"""Share of the seeds by which a picture must change to be shown."""
+
 _SWAPS = 200
 
 
@@ -32,8 +35,8 @@ def changes(answers: TaskAnswers, arm: str, reference: str, most: int, seed: int
     signs = right.astype(np.float64) - before
     change = signs.mean(axis=0)
     order = np.argsort(-change, kind="stable")
-    up = [int(i) for i in order if change[i] > 0][:most]
-    down = [int(i) for i in order[::-1] if change[i] < 0][:most]
+    up = [int(i) for i in order if change[i] >= _NAMED][:most]
+    down = [int(i) for i in order[::-1] if change[i] <= -_NAMED][:most]
 
     def named(chosen: list[int]) -> list[ChangedPicture]:
         return [_picture(answers, ours, theirs, i) for i in chosen]

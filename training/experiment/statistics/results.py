@@ -152,8 +152,8 @@ class Changes(_Frozen):
         gained: Pictures right in at least half of the seeds more than with `real`.
         lost: Pictures right in at least half of the seeds less.
         expected: How many to expect each way if runs had their arms' names by chance.
-        better: The most gained, most first.
-        worse: The most lost, most first.
+        better: Those that gained a quarter of the seeds or more, most first.
+        worse: Those that lost as many.
     """
 
     arm: str
