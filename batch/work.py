@@ -36,8 +36,10 @@ def only_one(out: Path) -> Iterator[None]:
     lock = filelock.FileLock(out.parent / f".{out.name}{_LOCK_SUFFIX}")
     try:
         with lock.acquire(timeout=0):
-            yield
-            Path(lock.lock_file).unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                Path(lock.lock_file).unlink(missing_ok=True)
     except filelock.Timeout as error:
         raise UserError(
             f"Another process is writing {out}; let it end, or choose another --out."
