@@ -21,7 +21,7 @@ from training.data.museums.record import CatalogueRecord
 _CHINESE: Final = re.compile("[\u3400-\u9fff]")
 # What follows says more about the object, not what it is.
 _TAIL: Final = re.compile(
-    r"\s(?:with|in|of|for|from|on|at|by|showing|depicting|decorated|painted|inscribed|carved)\s"
+    r"\s(?:with|in|of|for|from|on|over|at|by|showing|depicting|decorated|painted|inscribed|carved)\s"
     r"|[(\[:]|\s-\s"
 )
 _COMMA: Final = re.compile(r"\s*[,;|]\s*")
@@ -54,9 +54,13 @@ def title_head(title: str) -> str:
     return _TAIL.split(title, maxsplit=1)[0]
 
 
-def name_in(head: str) -> Match | None:
-    """The object's name in the head of a title, where there is one."""
-    return _noun(head)
+def words_before_name(head: str) -> str:
+    """What stands in front of the object's name in the head of a title; empty without a name."""
+    for part in _COMMA.split(head):
+        found = find(_entries(), part)
+        if found:
+            return part[: found[-1].start]
+    return ""
 
 
 def _title(title: str) -> Reading | None:
@@ -75,9 +79,15 @@ def _title(title: str) -> Reading | None:
             return mapped(default_table().type.accessory_label, part[1])
     head = title_head(title)
     reading = _head(head)
-    named = re.search(r"\(([^)]*)\)", title)
-    if reading is not None and reading.label is None and named is not None:
-        reading = _head(named[1]) or reading  # "ritual vessel (zun)"
+    for remark in re.findall(r"\(([^)]*)\)", title):
+        # "Ritual vessel (zun)", "vase in the shape of a grain measure (zhadou)".
+        names = find(_entries(), remark)
+        if reading is not None and names and names[0].words == remark:
+            return (
+                blank("undecided", remark)
+                if names[0].label == UNDECIDED
+                else mapped(names[0].label, remark)
+            )
     if reading is not None:
         return reading
     # "Plum blossom design on a bowl": nothing in front of the first "on".

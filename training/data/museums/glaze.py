@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from training.data.museums.form import name_in, title_head
+from training.data.museums.form import title_head, words_before_name
 from training.data.museums.kiln import Ware, read_ware
 from training.data.museums.phrases import (
     GREEN_OR_CELADON,
@@ -31,7 +31,8 @@ def read_glaze(record: CatalogueRecord) -> Reading:
         said = cut(record.say(role), _ignored())
         found = find(_entries(), said, bodies, everything)
         if found:
-            return _decide(record, found, ware)
+            reading = _decide(record, found, ware)
+            return _unless_title_differs(record, reading, bodies) if role == "material" else reading
         colour = None if role == "material" else _colour_of(record.say(role), bodies)
         if colour is not None:
             return _of_ware(colour, ware)
@@ -100,6 +101,20 @@ def _decide(record: CatalogueRecord, found: list[Match], ware: Ware | None) -> R
     return blank("undecided", words) if label is None else mapped(label, words)
 
 
+def _unless_title_differs(
+    record: CatalogueRecord, reading: Reading, bodies: frozenset[str]
+) -> Reading:
+    """Blank where the title's head names another glaze: "peachbloom bowl", "underglaze blue".
+
+    Enamels may stand on any glaze.
+    """
+    head = cut(title_head(record.say("title")), _ignored())
+    named = {match.label for match in find(_entries(), head, bodies)} - {UNDECIDED}
+    if reading.label in (None, "polychrome") or not named or reading.label in named:
+        return reading
+    return blank("fields disagree", f"{reading.evidence}; {head}")
+
+
 def _of_ware(match: Match, ware: Ware | None) -> Reading:
     """What a named glaze means on this ware."""
     label = match.label
@@ -112,9 +127,7 @@ def _of_ware(match: Match, ware: Ware | None) -> Reading:
 
 def _colour_of(said: str, bodies: frozenset[str]) -> Match | None:
     """The colour in front of the object's name: "blue bowl", not "bowl with blue fish"."""
-    head = title_head(said)
-    noun = name_in(head)
-    found = [] if noun is None else find(_colours(), head[: noun.start])
+    found = find(_colours(), words_before_name(title_head(said)))
     if not found:
         return None
     colour = found[0]

@@ -14,15 +14,15 @@ _PART: Final = (
     r"(early|mid(?:dle)?|late|first half of(?: the)?|second half of(?: the)?|end of|beginning of)"
 )
 _CENTURY: Final = re.compile(
-    rf"(?:{_PART}[\s-]+(?:to late |to mid[\s-]+)?)?(\d{{1,2}})(?:st|nd|rd|th)"
+    rf"(?:{_PART}[\s-]+(?:to (late|mid(?:dle)?)[\s-]+)?)?(\d{{1,2}})(?:st|nd|rd|th)"
     rf"(?:\s*(?:century|centuries|c\.))?\s*(?:-|to|or|and|/)?\s*"
     rf"(?:{_PART}?[\s-]*(?:of )?(\d{{1,2}})(?:st|nd|rd|th))?\s*(?:century|centuries|c\.)({_ERA})"
 )
 _DECADES: Final = re.compile(
-    rf"(?:{_PART}\s+)?(\d{{1,4}}00)s(?:\s*(?:-|to)\s*(?:{_PART}\s+)?(\d{{1,4}}(?:00s)?))?({_ERA})"
+    rf"(?:{_PART}\s+)?(\d{{1,4}}00)s(?:\s*(?:-|to)\s*(?:{_PART}\s+)?(\d{{1,4}}00s|\d{{1,4}}))?({_ERA})"
 )
 _RANGE: Final = re.compile(
-    rf"(?<![\d.])(\d{{1,4}})({_ERA})\s*(?:-|to|/)\s*(?:about |ca?\.? ?)?"
+    rf"(?<![\d.])(\d{{1,4}})({_ERA})\s*(?:-|to|/)\s*(?:about |ca?\.? ?|a\.?d\.? ?)?"
     rf"(\d{{1,4}})({_ERA})(?![\d.]*\d)"
 )
 _SINGLE: Final = re.compile(rf"(?<![\d.])(\d{{3,4}})(?!\d|00s|s)({_ERA})")
@@ -78,9 +78,9 @@ def _make(pattern: re.Pattern[str], match: re.Match[str]) -> tuple[int, int] | N
 
 
 def _centuries(match: re.Match[str]) -> tuple[int, int]:
-    part, first, other, second, era = match.groups()
+    part, until, first, other, second, era = match.groups()
     start = _within((int(first) - 1) * 100, part)
-    end = _within((int(second) - 1) * 100, other) if second else start
+    end = _within((int(second or first) - 1) * 100, other if second else until or part)
     if era and _is_before(era):
         return -int(first) * 100, -(int(second or first) - 1) * 100 - 1
     return start[0], end[1]

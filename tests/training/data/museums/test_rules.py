@@ -169,6 +169,9 @@ GLAZES = [
     ("porcelaneous stoneware, Guan ware", "celadon"),
     ("porcelain (blanc de chine)", "white"),
     ("stoneware with glaze, Changsha ware", None),
+    ("porcelain with underglaze red and blue", None),
+    ("stoneware with enamels, fahua ware", "other"),
+    ("blue-painted hard paste porcelain", "blue_and_white"),
     ("porcelain", None),
 ]
 
@@ -187,6 +190,14 @@ def test_the_title_speaks_of_the_glaze_only_in_front_of_the_name():
     assert (
         read("wcma", title="Junyao Blue Glazed Bowl", description="").labels["glaze"] == "jun_blue"
     )
+
+
+def test_a_title_that_names_another_glaze_than_the_material():
+    blue = {"materials": "porcelain with blue underglaze decoration"}
+    assert read("ima", title="peachbloom bowl", **blue).readings["glaze"].why == "fields disagree"
+    assert read("ima", title="blue-and-white bowl", **blue).labels["glaze"] == "blue_and_white"
+    enamels = {"materials": "porcelain with overglaze enamels"}
+    assert read("ima", title="celadon vase", **enamels).labels["glaze"] == "polychrome"
 
 
 def test_one_enamel_all_over_is_no_picture():
@@ -311,6 +322,8 @@ TYPES = [
     ("Bowl and Ewer", None),
     ("Ritual vessel", None),
     ("Untitled", None),
+    ("Vase in the Shape of a Grain Measure (Zhadou)", "spittoon"),
+    ("dancer over drum", "figure"),
 ]
 
 
