@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -48,14 +49,23 @@ class ServiceSettings(BaseSettings):
 Settings = TypeVar("Settings", bound=ServiceSettings)
 
 
-def load_settings(kind: type[Settings]) -> Settings:
+def load_settings(kind: type[Settings], **otherwise: object) -> Settings:
     """Read settings from the environment.
+
+    Args:
+        kind: Whose settings.
+        otherwise: Values for those that the environment lacks; None gives none.
 
     Raises:
         UserError: A variable is missing or has a value that it cannot have.
     """
+    lacking: dict[str, Any] = {
+        name: str(value)
+        for name, value in otherwise.items()
+        if value is not None and not os.environ.get(PREFIX + name.upper())
+    }
     try:
-        return kind()  # type: ignore[call-arg]  # the environment gives them
+        return kind(**lacking)
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()

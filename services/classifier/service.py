@@ -40,8 +40,9 @@ from services.problems import not_ready
 from services.readiness import Readiness
 from services.rest import RestApp
 from services.settings import load_settings
+from services.store import BUNDLE, stored
 
-SETTINGS = load_settings(ClassifierSettings)
+SETTINGS = load_settings(ClassifierSettings, bundle=stored(BUNDLE))
 GPUS: dict[str, Any] = (
     {"resources": {"gpu": SETTINGS.gpus}, "workers": SETTINGS.gpus}
     if SETTINGS.device == "cuda"

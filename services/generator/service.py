@@ -27,8 +27,9 @@ from services.metrics import HttpMetrics, WorkerMetrics, shared_folder
 from services.readiness import Readiness
 from services.rest import RestApp
 from services.settings import load_settings
+from services.store import BASE, BUNDLE, stored
 
-SETTINGS = load_settings(GeneratorSettings)
+SETTINGS = load_settings(GeneratorSettings, bundle=stored(BUNDLE), base=stored(BASE))
 
 
 @bentoml.service(

@@ -93,12 +93,20 @@ def start_server(
     port = free_port()
     command = [sys.executable, "-m", "porcelain.cli.main", "serve", kind]
     command += ["--bundle", str(bundle), "--port", str(port), *options]
+    return start_command(command, port, log, {f"PORCELAIN_{k}": v for k, v in environment.items()})
+
+
+def start_command(
+    command: list[str], port: int, log: Path, environment: dict[str, str], cwd: Path | None = None
+) -> Server:
+    """Start whatever serves on `port` and wait until it is ready."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **{f"PORCELAIN_{k}": v for k, v in environment.items()}},
+            env={**os.environ, **environment},
+            cwd=cwd,
         )
     server = Server(process, f"http://127.0.0.1:{port}", log)
     begun = time.monotonic()
