@@ -170,7 +170,7 @@ def _interval(right: int, failed: int) -> str:
     if not right + failed:
         return ""
     bounds = binomtest(right, right + failed).proportion_ci(method="wilson")
-    return f"{bounds.low:.0%} to {bounds.high:.0%}"
+    return f"{100 * bounds.low:.0f}–{100 * bounds.high:.0f}"
 
 
 def _list(truths: list[Truth], read: dict[tuple[str, str], Catalogued]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -162,3 +163,9 @@ class Cache:
     def _path(self, url: str) -> Path:
         digest = hashlib.sha256(url.encode()).hexdigest()
         return self.root / digest[:2] / f"{digest}.body"
+
+
+def default_cache() -> Path:
+    """Where downloads are kept: $XDG_CACHE_HOME/porcelain, or ~/.cache/porcelain."""
+    base = os.environ.get("XDG_CACHE_HOME", "").strip()
+    return (Path(base) if base else Path.home() / ".cache") / "porcelain" / "museums"

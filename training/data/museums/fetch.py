@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -24,8 +20,8 @@ from tenacity import (
 
 from porcelain.errors import UserError
 from training.data.museums.cache import Cache, Stored
+from training.data.museums.manners import Counts, Manners, retry_after
 
-ATTEMPTS: Final = 6
 LONGEST_WAIT: Final = 600.0  # seconds; who asks for more is asked again another day
 SILENT: Final = 8  # addresses of a host in a row that fail: it is down, or does not want us
 _AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -42,39 +38,6 @@ class _AgainError(Exception):
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
         self.wait = wait
-
-
-@dataclass(frozen=True)
-class Manners:
-    """How a museum is asked.
-
-    Attributes:
-        agent: User agent: who asks, and where to complain.
-        per_second: Requests a second at most.
-        headers: Further headers.
-        attempts: Per address.
-        timeout: Seconds to connect, and between two pieces of an answer.
-        max_bytes: Most bytes of one answer.
-    """
-
-    agent: str
-    per_second: float
-    headers: Mapping[str, str]
-    attempts: int = ATTEMPTS
-    timeout: float = 60.0
-    max_bytes: int = 2 * 1024**3
-
-
-@dataclass
-class Counts:
-    """What was asked of the museum."""
-
-    requests: int = 0
-    retries: int = 0
-    resumed: int = 0
-    downloaded: int = 0
-    from_cache: int = 0
-    bytes: int = 0
 
 
 class Fetcher:
@@ -267,23 +230,3 @@ class Fetcher:
 
     def _count_retry(self, state: RetryCallState) -> None:
         self.counts.retries += 1
-
-
-def retry_after(value: str, now: datetime) -> float | None:
-    """Seconds that a Retry-After header asks for: a number or a date (RFC 9110 10.2.3)."""
-    value = value.strip()
-    if value.isdigit():
-        return float(value)
-    try:
-        date = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - now).total_seconds())
-
-
-def default_cache() -> Path:
-    """Where downloads are kept: $XDG_CACHE_HOME/porcelain, or ~/.cache/porcelain."""
-    base = os.environ.get("XDG_CACHE_HOME", "").strip()
-    return (Path(base) if base else Path.home() / ".cache") / "porcelain" / "museums"

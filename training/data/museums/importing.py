@@ -14,10 +14,11 @@ from porcelain.dataset import Record, write_metadata
 from porcelain.errors import DatasetError
 from porcelain.files import atomic_folder, write_json, write_text
 from porcelain.vocabulary import TASKS
-from training.data.museums.cache import Cache
-from training.data.museums.fetch import Fetcher, Manners, default_cache
+from training.data.museums.cache import Cache, default_cache
+from training.data.museums.fetch import Fetcher
 from training.data.museums.harvest import harvest, read_files
 from training.data.museums.labels import Catalogued, catalogue
+from training.data.museums.manners import Manners
 from training.data.museums.museum import Museum, museum
 from training.data.museums.pictures import Failure, Fetched, fetch_pictures
 from training.data.museums.record import read_record

@@ -13,7 +13,8 @@ from porcelain.errors import UserError
 from porcelain.files import sha256_bytes
 from tests.training.data.museums.server import Answer, MuseumServer
 from training.data.museums.cache import Cache
-from training.data.museums.fetch import SILENT, Fetcher, Manners, MissingError, retry_after
+from training.data.museums.fetch import SILENT, Fetcher, MissingError
+from training.data.museums.manners import Manners, retry_after
 
 BODY = bytes(range(256)) * 800
 
