@@ -41,7 +41,7 @@ def read_type(record: CatalogueRecord) -> Reading:
             reading = _chinese(text) if _CHINESE.search(text) else _head(text)
             if reading is not None and not (role == "category" and reading.label is None):
                 return reading
-    return blank("not stated")
+    return blank("not stated", record.say("title"))
 
 
 def title_head(title: str) -> str:

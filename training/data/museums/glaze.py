@@ -41,7 +41,7 @@ def read_glaze(record: CatalogueRecord) -> Reading:
         return mapped(colourless[0].label, colourless[0].words)
     if ware is not None and ware.named and ware.glaze:
         return mapped(ware.glaze, ware.words)
-    return blank("not stated")
+    return blank("not stated", record.say("material"))
 
 
 def read_bodies(record: CatalogueRecord) -> frozenset[str]:

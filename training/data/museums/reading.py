@@ -23,7 +23,7 @@ class Reading:
     Attributes:
         label: The label; None leaves it blank.
         why: What kind of answer this is.
-        evidence: The words that decided, in the catalogue's spelling.
+        evidence: The words that decided; where none did, what the field says instead.
     """
 
     label: str | None

@@ -498,6 +498,7 @@ def test_blanks_say_why():
     assert result.readings["dynasty"].why == "several"
     assert "liao" in result.readings["dynasty"].evidence
     assert result.readings["glaze"].why == "not stated"
+    assert result.readings["glaze"].evidence == "porcelain", "what the table does not know"
     assert read("ima", dynasty="Ming dynasty", creation_date="1750").readings["dynasty"].why == (
         "fields disagree"
     )
