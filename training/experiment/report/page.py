@@ -20,8 +20,8 @@ from training.experiment.report.charts import (
     size_chart,
 )
 from training.experiment.report.pictures import thumbnails
-from training.experiment.statistics.analysis import PAPER_ARM
 from training.experiment.statistics.comparisons import REAL
+from training.experiment.statistics.paper import PAPER_ARM
 from training.experiment.statistics.recommendation import describe, plain_points, signed_points
 from training.experiment.statistics.results import (
     ArmResult,
