@@ -222,15 +222,16 @@ def test_it_stops_where_a_host_is_down(server, fetcher):
         fetcher.get(server.url + "/next")
 
 
-def test_requests_keep_their_distance(server, cache):
-    server.picture("/1", BODY)
-    server.picture("/2", BODY)
-    server.picture("/3", BODY)
-    with Fetcher(Manners("x", 10, {}), cache) as slow:
+def test_requests_keep_their_distance(server, cache, clock):
+    for number in (1, 2, 3):
+        server.picture(f"/{number}", BODY)
+    with Fetcher(Manners("x", 0.1, {}), cache, clock) as slow:
         for number in (1, 2, 3):
             slow.get(f"{server.url}/{number}")
-    times = [asked.at for asked in server.asked]
-    assert times[2] - times[0] >= 0.19
+    # Nobody slept, so that the second pause holds both distances of ten seconds.
+    first, second = clock.pauses
+    assert 5 < first <= 10
+    assert 15 < second <= 20
 
 
 @pytest.mark.parametrize(
