@@ -163,11 +163,12 @@ def test_a_continuation_beyond_the_end_begins_anew(server, fetcher):
     assert fetcher.get(url).body.read_bytes() == BODY
 
 
-def test_a_slow_server_is_given_up_and_asked_again(server, fetcher):
+def test_a_slow_server_is_given_up_and_asked_again(server, cache, clock):
     url = server.picture("/a.jpg", BODY)
-    server.fault("/a.jpg", Answer(BODY, "image/jpeg", slow=1.5))
-    assert fetcher.get(url).sha256 == sha256_bytes(BODY)
-    assert fetcher.counts.retries == 1
+    server.fault("/a.jpg", Answer(BODY, "image/jpeg", slow=2.5))
+    with Fetcher(Manners("x", 1000, {}, timeout=1.0), cache, clock) as hurried:
+        assert hurried.get(url).sha256 == sha256_bytes(BODY)
+        assert hurried.counts.retries >= 1
 
 
 def test_what_was_altered_on_disk_is_fetched_again(server, fetcher):
