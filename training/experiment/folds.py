@@ -37,14 +37,22 @@ def folds_of(experiment: Experiment, seed: int, root: Path) -> list[Parts]:
     if experiment.design.get("fixed_splits"):
         parts = [read_split(split_file(root, fold)).names for fold in range(experiment.folds)]
     else:
-        parts = fold_records(
-            as_records(experiment.pictures),
-            experiment.folds,
-            seed,
-            validation=float(experiment.design["validation"]),
-        )
+        share = validation_share(experiment)
+        records = as_records(experiment.pictures)
+        parts = fold_records(records, experiment.folds, seed, validation=share)
     position = {picture.file_name: i for i, picture in enumerate(experiment.pictures)}
     return [_positions(names, position) for names in parts]
+
+
+def validation_share(experiment: Experiment) -> float:
+    """Share of the pictures that may be judged by which each fold validates on.
+
+    As many as asked for of all photographs, unless so many must be trained on that this would
+    leave less than two thirds of what a fold does not test to train on.
+    """
+    free = sum(picture.tested for picture in experiment.pictures)
+    asked = float(experiment.design["validation"]) * len(experiment.pictures) / max(1, free)
+    return min(asked, (1 - 1 / experiment.folds) / 3)
 
 
 def as_records(pictures: Sequence[Picture]) -> list[Record]:

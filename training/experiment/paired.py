@@ -120,7 +120,8 @@ class PairedTrainer:
         """
         self.model.eval()
         parts: dict[str, list[Tensor]] = {task: [] for task in self.model.tasks}
-        for start in range(0, len(rows), PREDICTED_AT_ONCE):
+        # Of no rows too, so that there are results of the right width.
+        for start in range(0, max(1, len(rows)), PREDICTED_AT_ONCE):
             some = torch.from_numpy(pixels[rows[start : start + PREDICTED_AT_ONCE]])
             images = (to_unit_range(some.to(self._device)) - self._mean) / self._std
             for task, value in self.model(images).items():
