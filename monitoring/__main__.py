@@ -14,7 +14,7 @@ from monitoring.metrics_page import metrics_page
 from monitoring.rules import rule_groups
 
 ROOT: Final = Path(__file__).parents[1]
-NOTICE: Final = "# Made by `make monitoring` from monitoring/rules.py; do not edit.\n"
+NOTICE: Final = "# Made by `make monitoring` from monitoring/; do not edit.\n"
 WIDE: Final = 10_000  # a query stays on one line, as one reads and copies it
 
 

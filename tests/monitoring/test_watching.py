@@ -1,0 +1,245 @@
+"""Both services under a real Prometheus: every query has data, and faults raise their alerts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import numpy as np
+import onnx
+import psutil
+import pytest
+from onnx import helper, numpy_helper
+
+from monitoring.objectives import CLASSIFIER, GENERATOR
+from porcelain.bundle import CLASSIFIER_MODEL_FILE, Manifest, write_manifest
+from tests import pictures
+from tests.monitoring.load import Send, steadily
+from tests.monitoring.prometheus import Prometheus, start_prometheus
+from tests.monitoring.test_generated import PANELS, rules
+from tests.services.conftest import LABELS, Server, start_server, write_colour_bundle
+from tests.services.generator.conftest import generator_base, generator_bundle
+
+__all__ = ["generator_base", "generator_bundle"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+BLUE = pictures.jpeg(pictures.scene(300, 200, "blue"))
+RED = pictures.jpeg(pictures.scene(300, 200, "red"))
+SLOW_SIZE = 2600
+
+
+def classify(server: Server, data: bytes, **fields: str) -> Send:
+    url = server.url + "/v1/classify"
+    return lambda: httpx.post(url, files={"image": ("a.jpg", data)}, data=fields, timeout=30)
+
+
+def generate(server: Server) -> Send:
+    url = server.url + "/v1/generate"
+    return lambda: httpx.post(url, json={"type": "bowl", "steps": 2}, timeout=30)
+
+
+def address(server: Server) -> str:
+    return server.url.removeprefix("http://")
+
+
+def crash(server: Server) -> None:
+    """Kill the process that runs the model."""
+    with suppress(psutil.NoSuchProcess):
+        for worker in server.workers():
+            if "porcelain_inference" in worker.cmdline():
+                worker.kill()
+
+
+def write_slow_bundle(folder: Path) -> Path:
+    """The colour bundle, with a matrix product that takes a second or so in front."""
+    write_colour_bundle(folder)
+    model = onnx.load(folder / CLASSIFIER_MODEL_FILE)
+    matrix = np.random.default_rng(0).standard_normal((SLOW_SIZE, SLOW_SIZE)).astype(np.float32)
+    constants = {"matrix": matrix, "nothing": np.zeros((), np.float32)}
+    graph = model.graph
+    graph.initializer.extend(numpy_helper.from_array(v, n) for n, v in constants.items())
+    place = next(i for i, node in enumerate(graph.node) if "features" in node.output)
+    node = graph.node[place]
+    node.output[0] = "colour"
+    slow = [
+        helper.make_node("ReduceMax", ["colour"], ["largest"], keepdims=0),
+        helper.make_node("Add", ["matrix", "largest"], ["moved"]),
+        helper.make_node("MatMul", ["moved", "moved"], ["product"]),
+        helper.make_node("MatMul", ["product", "moved"], ["again"]),
+        helper.make_node("ReduceMax", ["again"], ["number"], keepdims=0),
+        helper.make_node("Mul", ["number", "nothing"], ["zero"]),
+        helper.make_node("Add", ["colour", "zero"], ["features"]),
+    ]
+    nodes = [*graph.node[: place + 1], *slow, *graph.node[place + 1 :]]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    onnx.save(model, folder / CLASSIFIER_MODEL_FILE)
+    old = Manifest.model_validate_json((folder / "bundle.json").read_text())
+    write_manifest(
+        folder,
+        kind="classifier",
+        name="slow",
+        dataset_digest="0" * 64,
+        classifier=old.classifier,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prometheus_server(
+    prometheus: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
+    started = start_prometheus(prometheus, tmp_path_factory.mktemp("prometheus"))
+    yield started
+    started.client.close()
+    started.process.terminate()
+    started.process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def servers(
+    generator_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Server, Server, Server]]:
+    """A classifier as on a CPU, one with an inner service, and a generator."""
+    folder = tmp_path_factory.mktemp("watched")
+    bundle = write_colour_bundle(folder / "colours")
+    # As in a container that `bentoml containerize` made, where a lost worker stays lost.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENTOML_CONTAINERIZED", "true")
+        plain = start_server(bundle, folder / "plain.log", "--workers", "2")
+    started = [
+        plain,
+        start_server(bundle, folder / "inner.log", "--workers", "1", INFERENCE="service"),
+        start_server(generator_bundle, folder / "generator.log", kind="generator", THREADS="1"),
+    ]
+    yield started[0], started[1], started[2]
+    for server in started:
+        server.stop()
+
+
+def operands(expression: str) -> list[str]:
+    """What an alert compares: it has no data itself while all is well."""
+    absent = re.fullmatch(r"absent\((.*)\)", expression)
+    if absent:
+        return [absent[1]]
+    parts = re.split(r" (?:and|>=|<=|==|>|<) ", expression)
+    return [part for part in parts if not re.fullmatch(r"[\d.]+", part)]
+
+
+def test_every_query_has_data_and_every_fault_its_alert(
+    prometheus_server: Prometheus,
+    servers: tuple[Server, Server, Server],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain, inner, generator = servers
+    watched = {
+        CLASSIFIER.job: [address(plain), address(inner)],
+        GENERATOR.job: [address(generator)],
+    }
+    waited: dict[str, float] = {}
+
+    def until(alert: str, meanwhile: Callable[[], None] = lambda: None) -> None:
+        def fires() -> bool:
+            meanwhile()
+            return alert in prometheus_server.firing()
+
+        waited[alert] = prometheus_server.wait_for(fires, f"{alert} does not fire", 120)
+
+    prometheus_server.watch(watched)
+    calm = (
+        classify(plain, BLUE),
+        classify(plain, BLUE, explain="true"),
+        classify(inner, BLUE),
+        generate(generator),
+    )
+
+    # All is well: queries have data, and no alert about the services' health fires.
+    with steadily(*calm), steadily(classify(plain, b"no picture"), pause=1.0):
+        prometheus_server.wait_for(
+            lambda: len(prometheus_server.query("job_task:porcelain_prediction_drift:psi1d")) == 4,
+            "no drift is measured",
+        )
+        prometheus_server.wait_for(
+            lambda: prometheus_server.query("sum(porcelain_predictions_total) > 1200") != [],
+            "no traffic",
+        )
+        silent = [
+            (panel.title, query)
+            for panel in PANELS
+            if not panel.gpu
+            for query in panel.queries.values()
+            if not prometheus_server.query(
+                query.replace("$__rate_interval", "10s").replace("$instance", ".*")
+            )
+        ]
+        assert silent == []
+        loaded = prometheus_server.rules()
+        assert len(loaded) == len(rules())
+        assert {
+            (rule["name"], rule["health"]) for rule in loaded if rule["health"] != "ok"
+        } == set()
+        for rule in loaded:
+            parts = [rule["query"]] if rule["type"] == "recording" else operands(rule["query"])
+            for part in parts:
+                assert prometheus_server.query(part), (rule["name"], part)
+        assert prometheus_server.firing() <= {"PorcelainDrift", "PorcelainAbstains"}
+
+        # Only blue is sent, where training had a third of each colour; and the task `type` of
+        # this bundle is never sure.
+        until("PorcelainDrift")
+        until("PorcelainAbstains")
+    assert {
+        one["labels"]["task"]
+        for one in prometheus_server.active()
+        if one["labels"]["alertname"] == "PorcelainAbstains"
+    } == {"type"}
+    assert set(LABELS) == {
+        one["labels"]["task"]
+        for one in prometheus_server.active()
+        if one["labels"]["alertname"] == "PorcelainDrift"
+    }
+
+    # A flood of what is no picture is the callers' fault: it wakes nobody.
+    with steadily(*[classify(plain, b"no picture")] * 3, classify(plain, RED)):
+        until("PorcelainBadInput")
+        assert "PorcelainErrorBudgetBurn" not in prometheus_server.firing()
+
+    # A model that has become slow.
+    slow = start_server(write_slow_bundle(tmp_path / "slow"), tmp_path / "log", "--workers", "1")
+    try:
+        prometheus_server.watch({**watched, CLASSIFIER.job: [address(slow)]})
+        with steadily(classify(slow, BLUE)):
+            until("PorcelainSlow")
+            assert "PorcelainErrorBudgetBurn" not in prometheus_server.firing()
+    finally:
+        slow.stop()
+    prometheus_server.watch(watched)
+    prometheus_server.wait_for(
+        lambda: prometheus_server.firing("page") == set(),
+        "pages do not end",
+        180,
+    )
+
+    # A worker that was killed is missed; the other one answers on.
+    with steadily(classify(plain, BLUE)):
+        plain.workers()[0].kill()
+        until("PorcelainWorkerLost")
+    assert prometheus_server.firing("page") == {"PorcelainWorkerLost"}
+
+    # The process that runs the model crashes over and over: callers get 503 between.
+    with steadily(*[classify(inner, BLUE)] * 2) as statuses:
+        until("PorcelainErrorBudgetBurn", lambda: crash(inner))
+    assert set(statuses) <= {200, 503}
+
+    # The generator stops.
+    generator.process.terminate()
+    until("PorcelainDown")
+    with capsys.disabled():
+        said = ", ".join(f"{alert} {seconds:.0f}" for alert, seconds in waited.items())
+        print(f"\nseconds until each alert, with an hour as a minute: {said}")
