@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ from porcelain.cores import available_cores
 from porcelain.errors import UserError
 
 LOCAL: Final = "local"
+CONNECT_SECONDS: Final = 10.0
 BLOCK: Final = 256
 """Inputs in one of Ray's blocks: enough that its bookkeeping does not show."""
 
@@ -58,8 +60,9 @@ def cluster(address: str) -> Iterator[None]:
     else:
         options["address"] = address
     try:
+        _check_reachable(address)
         ray.init(**options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"There is no Ray cluster at {address} ({str(error).partition(chr(10))[0]}); give its "
             "address, auto, or local."
@@ -73,6 +76,17 @@ def cluster(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ask the address first: Ray itself tries for many minutes.
+
+    Raises:
+        OSError: Nobody listens there.
+    """
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
 
 
 class SentBundle:
