@@ -15,9 +15,11 @@ ENV INSTALL="/opt/uv/bin/uv pip install --quiet --python /opt/porcelain --constr
     LIST="/opt/uv/bin/cyclonedx-py environment --output-reproducible --output-format JSON \
         --output-file /opt/porcelain/sbom.cdx.json /opt/porcelain/bin/python"
 
+# The profile is for login shells, in which KubeRay starts Ray.
 FROM ${PYTHON} AS runtime
 RUN groupadd --gid 10001 porcelain \
-    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp porcelain
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp porcelain \
+    && echo 'export PATH=/opt/porcelain/bin:$PATH' > /etc/profile.d/porcelain.sh
 ENV PATH=/opt/porcelain/bin:$PATH \
     HOME=/tmp \
     PYTHONUNBUFFERED=1 \
@@ -43,7 +45,7 @@ COPY . .
 RUN $INSTALL --no-deps . && $LIST
 
 FROM installer AS jobs-installed
-RUN $INSTALL --extra batch --extra training --extra generator --requirements pyproject.toml
+RUN $INSTALL --extra batch --extra cluster --extra training --extra generator --requirements pyproject.toml
 COPY . .
 RUN $INSTALL --no-deps . && $LIST
 

@@ -69,7 +69,7 @@ test-all: lint
 # Pinned versions of everything, without download addresses.
 constraints: setup
 	$(BIN)/python -m uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-annotate \
-		--no-header --upgrade --extra batch --extra classifier --extra generator --extra training --extra render --extra dev \
+		--no-header --upgrade --extra batch --extra cluster --extra classifier --extra generator --extra training --extra render --extra dev \
 		pyproject.toml --output-file constraints.txt
 
 clean:
