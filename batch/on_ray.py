@@ -62,10 +62,13 @@ def cluster(address: str) -> Iterator[None]:
     try:
         _check_reachable(address)
         ray.init(**options)
-    except (OSError, ValueError, RuntimeError) as error:
+    # Ray raises nearly everything, plain Exception too.
+    except Exception as error:
+        said = str(error).partition("\n")[0]
+        if address == LOCAL:
+            raise UserError(f"Ray cannot be started on this machine: {said}") from error
         raise UserError(
-            f"There is no Ray cluster at {address} ({str(error).partition(chr(10))[0]}); give its "
-            "address, auto, or local."
+            f"There is no Ray cluster at {address} ({said}); give its address, auto, or local."
         ) from error
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
