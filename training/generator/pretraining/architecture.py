@@ -5,20 +5,21 @@ from __future__ import annotations
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from training.generator.pretraining.initialisation import let_pictures_through
 from training.generator.pretraining.settings import AutoencoderSettings, DiffusionSettings
 
 TRAINING_TIMESTEPS = 1000
 
 
 def build_autoencoder(settings: AutoencoderSettings, size: int) -> AutoencoderKL:
-    """An autoencoder with random weights, without attention: it sees pictures of any size.
+    """An untrained autoencoder, without attention: it sees pictures of any size.
 
     Args:
         settings: Widths.
         size: Side of the pictures, noted in the config.
     """
     levels = len(settings.channels)
-    return AutoencoderKL(
+    autoencoder = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * levels,
         up_block_types=("UpDecoderBlock2D",) * levels,
         block_out_channels=settings.channels,
@@ -30,6 +31,8 @@ def build_autoencoder(settings: AutoencoderSettings, size: int) -> AutoencoderKL
         scaling_factor=1.0,
         mid_block_add_attention=False,
     )
+    let_pictures_through(autoencoder)
+    return autoencoder
 
 
 def build_text_encoder(settings: DiffusionSettings, tokenizer: CLIPTokenizer) -> CLIPTextModel:

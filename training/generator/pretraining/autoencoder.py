@@ -28,7 +28,7 @@ def to_model_range(pixels: Pixels, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class AutoencoderObjective:
-    """Absolute error, lost structure, distance of features, a little divergence, coarse decoding.
+    """Absolute error, colour, lost structure, features, a little divergence, coarse decoding.
 
     Attributes:
         autoencoder: In training.
@@ -49,8 +49,7 @@ class AutoencoderObjective:
         settings = self.settings
         device = next(self.autoencoder.parameters()).device
         generator = step_generator(self.seed, STAGE, step, device)
-        indices = batch_indices(len(self.pixels), settings.batch_size, step, self.seed)
-        pictures = to_model_range(self.pixels[np.sort(indices)], device)
+        pictures = self._pictures(step, device)
         mirrored = torch.rand(len(pictures), 1, 1, 1, generator=generator, device=device) < 0.5
         pictures = torch.where(mirrored, pictures.flip(3), pictures)
         posterior = self.autoencoder.encode(pictures).latent_dist
@@ -66,10 +65,20 @@ class AutoencoderObjective:
             terms["coarse"] = settings.coarse_weight * torch.stack(list(coarse.values())).sum()
         return terms
 
+    def _pictures(self, step: int, device: torch.device) -> Tensor:
+        """A batch of `step`: small pictures first, then whole ones."""
+        size, small = self.settings.batch_size, step < self.settings.half_size_steps
+        indices = batch_indices(len(self.pixels), 4 * size if small else size, step, self.seed)
+        pictures = to_model_range(self.pixels[np.sort(indices)], device)
+        return _halved(pictures) if small else pictures
+
     def _fidelity(self, latents: Tensor, pictures: Tensor) -> dict[str, Tensor]:
         output = self.autoencoder.decode(latents).sample.float()
+        error = output - pictures
+        colour = error - error.mean(dim=1, keepdim=True)
         terms = {
-            "absolute": (output - pictures).abs().mean(),
+            "absolute": error.abs().mean(),
+            "colour": self.settings.colour_weight * colour.abs().mean(),
             "structure": self.settings.structure_weight * structure_loss(output, pictures),
         }
         if self.distance is not None:

@@ -66,6 +66,10 @@ class AutoencoderSettings(StageSettings):
         channels: Width at full, half, quarter and eighth size; thin where pixels are many.
         groups: Groups of every group norm; divides every width.
         latent_channels: Numbers per latent position.
+        half_size_steps: First steps, on four times as many pictures of half the size: at the same
+            cost they see four times as many colours and forms.
+        colour_weight: Of the absolute error of what a pixel's channels differ from their mean. In
+            photographs of pots that is a fortieth of the variance; unweighted, it is learned last.
         structure_weight: Of lost structural similarity and gradients, which need no trained
             weights, against the absolute error of pixels in [-1, 1].
         perceptual: Features to compare beside: `auto` (timm's weights from the hub), `none`, a
@@ -87,6 +91,8 @@ class AutoencoderSettings(StageSettings):
     channels: tuple[Count, ...] = (16, 32, 64, 128)
     groups: Count = 8
     latent_channels: Count = 12
+    half_size_steps: Annotated[int, Field(ge=0)] = 2000
+    colour_weight: Annotated[float, Field(ge=0)] = 2.0
     structure_weight: Annotated[float, Field(ge=0)] = 0.5
     perceptual: str = "auto"
     perceptual_backbone: str = "tf_mobilenetv3_small_075"

@@ -4,6 +4,7 @@ import itertools
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -24,6 +25,7 @@ from training.generator.pretraining.architecture import (
     build_text_encoder,
     build_unet,
 )
+from training.generator.pretraining.autoencoder import AutoencoderObjective
 from training.generator.pretraining.captions import Captions
 from training.generator.pretraining.diffusion import (
     Denoiser,
@@ -132,6 +134,34 @@ def test_normalisation_is_folded_into_the_autoencoder() -> None:
     assert mean.abs().max() < 1e-3
     assert (deviation - 1).abs().max() < 1e-3
     assert autoencoder.config.scaling_factor == 1.0
+
+
+def test_an_untrained_autoencoder_lets_colours_through() -> None:
+    """A blue and a red square stay apart, and more alike to themselves than to each other."""
+    torch.manual_seed(0)
+    autoencoder = build_autoencoder(AutoencoderSettings(), 64).eval()
+    colours = torch.tensor([[-0.6, -0.4, 0.6], [0.6, -0.5, -0.5], [-0.2, 0.6, -0.4]])
+    pictures = torch.full((3, 3, 64, 64), -0.8)
+    pictures[:, :, 16:48, 16:48] = colours[:, :, None, None]
+    with torch.inference_mode():
+        output = autoencoder.decode(autoencoder.encode(pictures).latent_dist.mode()).sample
+    inner = output[:, :, 24:40, 24:40]
+    within = inner.std(dim=(2, 3)).mean()
+    between = inner.mean(dim=(2, 3)).std(dim=0).mean()
+    assert between > 0.05
+    assert between > 5 * within
+
+
+@pytest.mark.parametrize(("step", "count", "side"), [(0, 8, 16), (1, 8, 16), (2, 2, 32)])
+def test_first_steps_see_more_and_smaller_pictures(step: int, count: int, side: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    settings = AutoencoderSettings(batch_size=2, half_size_steps=2, perceptual="none")
+    autoencoder = build_autoencoder(settings, 32)
+    seen: list[tuple[int, ...]] = []
+    autoencoder.encoder.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape))
+    terms = AutoencoderObjective(autoencoder, pixels, settings, None, seed=0)(step)
+    assert seen == [(count, 3, side, side)]
+    assert {"absolute", "colour", "structure"} <= set(terms)
 
 
 def test_mirror_images_are_encoded_too() -> None:
