@@ -59,6 +59,7 @@ class Builder:
         found = re.search(r"^ARG PYTHON=(\S+)$", (ROOT / "Dockerfile").read_text(), re.M)
         assert found is not None
         image = found[1]
+        self.storage.mkdir(parents=True, exist_ok=True)
         if self.has(image):
             return
         folder = self.storage / "debian"
@@ -90,7 +91,7 @@ class Builder:
     def size(self, path: Path) -> int:
         """Bytes below `path`."""
         result = subprocess.run(
-            ["du", "--summarize", "--bytes", "--one-file-system", str(path)],
+            ["du", "--summarize", "--block-size=1", "--one-file-system", str(path)],
             capture_output=True,
             text=True,
             check=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import pictures
-from tests.images.building import Builder, lacking
+from tests.images.building import ROOT, Builder, lacking
 from tests.services.conftest import write_colour_bundle
 from tests.services.generator.conftest import GeneratorServer, generator_base, generator_bundle
 from tests.services.servers import free_port, start_command
@@ -42,14 +41,12 @@ COMPILERS = ("gcc", "cc", "g++", "clang", "ld", "make")
 
 
 @pytest.fixture(scope="module")
-def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
-    storage = tmp_path_factory.mktemp("images")
-    made = Builder(storage)
+def builder() -> Iterator[Builder]:
+    """The base is kept for the next time: making it takes longest."""
+    made = Builder(ROOT / "build" / "images")
     made.make_base()
     yield made
     made.run("rm", "--all")
-    made.run("rmi", "--all", "--force")
-    shutil.rmtree(storage, ignore_errors=True)
 
 
 def packages(files: Path) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -15,6 +15,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from monitoring.objectives import CLASSIFIER, GENERATOR
+from monitoring.picture import ROWS, draw
 from porcelain.bundle import CLASSIFIER_MODEL_FILE, Manifest, write_manifest
 from tests import pictures
 from tests.monitoring.load import Send, steadily
@@ -109,17 +110,20 @@ def servers(
     folder = tmp_path_factory.mktemp("watched")
     bundle = write_colour_bundle(folder / "colours")
     # As in a container that `bentoml containerize` made, where a lost worker stays lost.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_CONTAINERIZED", "true")
-        plain = start_server(bundle, folder / "plain.log", "--workers", "2")
-    started = [
-        plain,
-        start_server(bundle, folder / "inner.log", "--workers", "1", INFERENCE="service"),
-        start_server(generator_bundle, folder / "generator.log", kind="generator", THREADS="1"),
-    ]
-    yield started[0], started[1], started[2]
-    for server in started:
-        server.stop()
+    with ExitStack() as stack:
+
+        def start(
+            of: Path, name: str, *options: str, kind: str = "classifier", **more: str
+        ) -> Server:
+            server = start_server(of, folder / name, *options, kind=kind, **more)
+            stack.callback(server.stop)
+            return server
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BENTOML_CONTAINERIZED", "true")
+            plain = start(bundle, "plain.log", "--workers", "2")
+        inner = start(bundle, "inner.log", "--workers", "1", INFERENCE="service")
+        yield plain, inner, start(generator_bundle, "log", kind="generator", THREADS="1")
 
 
 def operands(expression: str) -> list[str]:
@@ -236,6 +240,14 @@ def test_every_query_has_data_and_every_fault_its_alert(
     with steadily(*[classify(inner, BLUE)] * 2) as statuses:
         until("PorcelainErrorBudgetBurn", lambda: crash(inner))
     assert set(statuses) <= {200, 503}
+
+    # The dashboards, drawn: every panel that needs no GPU has something to show.
+    for kind, make in ROWS.items():
+        picture = tmp_path / f"{kind}.png"
+        panels = [one for group in make().values() for one in group if not one.gpu]
+        url = prometheus_server.url
+        assert draw(make(), url, picture, seconds=600, rate="10s") == len(panels)
+        assert picture.stat().st_size > 50_000
 
     # The generator stops.
     generator.process.terminate()
