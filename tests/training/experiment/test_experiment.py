@@ -158,13 +158,16 @@ def test_routing_follows_validation(finished):
             assert losses[chosen] == pytest.approx(min(losses.values()))
 
 
-def test_the_same_arm_and_seed_gives_the_same_numbers_side_by_side_and_in_shards(
-    tmp_path, inputs, settings, finished
+@pytest.mark.parametrize(
+    "workers", [1, pytest.param(2, marks=pytest.mark.slow)], ids=["in turn", "side by side"]
+)
+def test_the_same_arm_and_seed_gives_the_same_numbers_again_and_in_shards(
+    tmp_path, inputs, settings, finished, workers
 ):
     expected = values(read_results(finished))
     roots = [tmp_path / "first", tmp_path / "second"]
     for index, root in enumerate(roots):
-        running = Running(Shard(index, 2), workers=2 - index)
+        running = Running(Shard(index, 2), workers=workers)
         _, outcome = run_experiment(inputs, root, settings, arms=ARMS, running=running)
         assert outcome.done == outcome.trained == 6
     results = read_results(*roots)
