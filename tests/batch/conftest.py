@@ -3,15 +3,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.pictures import jpeg, scene
 from tests.services.conftest import write_colour_bundle
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 COLOURS = ("red", "lime", "blue")
 
@@ -61,3 +60,23 @@ def run(*arguments: object, stdin: str = "", check: int = 0) -> subprocess.Compl
     assert done.returncode == check, done.stderr
     assert "Traceback" not in done.stderr
     return done
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that have not ended; one that nobody has waited for has."""
+    found = []
+    for process in processes:
+        try:
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def wait_for_end(processes: list[psutil.Process], seconds: float = 60) -> list[psutil.Process]:
+    """Wait; returns those that are still there."""
+    deadline = time.monotonic() + seconds
+    while alive(processes) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return alive(processes)

@@ -13,7 +13,7 @@ import pytest
 
 from batch.classify import classify
 from batch.settings import ClassifySettings
-from tests.batch.conftest import command, environment, run, write_pictures
+from tests.batch.conftest import command, environment, run, wait_for_end, write_pictures
 
 COUNT, PART = 1500, 50
 KILLS = 4
@@ -51,8 +51,7 @@ class Job:
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         killed = process.wait() != 0
-        psutil.wait_procs(children, timeout=30)
-        assert not [child for child in children if child.is_running()]
+        assert not wait_for_end(children)
         return killed
 
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import pytest
 
 from batch.pool import ProcessPool, WorkersDieError
 from porcelain.errors import UserError
+from tests.batch.conftest import wait_for_end
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,4 @@ def test_processes_end_with_a_parent_that_is_killed() -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 20
-    while any(child.is_running() for child in children) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not [child for child in children if child.is_running()]
+    assert not wait_for_end(children)
