@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests import pictures
 from tests.images.building import ROOT, Builder, lacking
 from tests.services.conftest import write_colour_bundle
 from tests.services.generator.conftest import GeneratorServer, generator_base, generator_bundle
-from tests.services.servers import free_port, start_command
+from tests.services.servers import Server, free_port, start_command
 
 __all__ = ["generator_base", "generator_bundle"]
 
@@ -70,6 +71,16 @@ def written(files: Path, since: float) -> list[str]:
     ]
 
 
+def stop(server: Server) -> None:
+    """Stop what runs in the container: buildah does not pass the signal on."""
+    inside = psutil.Process(server.process.pid).children(recursive=True)
+    porcelain = [one for one in inside if "/opt/porcelain/bin/porcelain" in one.cmdline()]
+    porcelain[0].terminate()
+    _, alive = psutil.wait_procs(inside, timeout=60)
+    assert not alive
+    server.stop()
+
+
 @pytest.mark.parametrize("target", HAS)
 def test_an_image_has_what_it_runs_and_nothing_else(
     target: str,
@@ -112,7 +123,7 @@ def test_an_image_has_what_it_runs_and_nothing_else(
             assert answer.json()["predictions"]["dynasty"]["label"] == "blue"
             assert "data:image/png" in answer.json()["explanation"]["glaze"]
         finally:
-            server.stop()
+            stop(server)
         started = f", ready after {server.seconds_to_ready:.1f} s"
     elif target == "generator":
         words = ["porcelain", "serve", "generator", "--port", str(port), "--base", "/models/base"]
@@ -122,7 +133,7 @@ def test_an_image_has_what_it_runs_and_nothing_else(
         try:
             assert GeneratorServer(server).image(type="bowl", steps=2)["data"]
         finally:
-            server.stop()
+            stop(server)
         started = f", ready after {server.seconds_to_ready:.1f} s"
     elif target == "jobs":
         bundle = write_colour_bundle(tmp_path / "colours")
