@@ -1,7 +1,9 @@
 """Pictures that say that a model made them, and how.
 
 Every format carries one XMP packet with IPTC's properties for generated pictures; a PNG says the
-same in text chunks too, which more viewers show. The bytes depend on pixels and provenance alone.
+same in text chunks too, which more viewers show. The pixels carry an invisible watermark, for when
+metadata are lost. The bytes depend on pixels and provenance alone, unless they are signed: a
+signature's manifest has an identifier and a moment of its own.
 
 Sources: IPTC Photo Metadata Standard 2025.1 (DigitalSourceType, AISystemUsed,
 AISystemVersionUsed, AIPromptInformation), XMP specification part 1 and 3.
@@ -21,12 +23,14 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from porcelain.content_credentials import Signing, sign_picture
 from porcelain.synthetic_mark import (
     SOURCE_TYPE_KEY,
     SYNTHETIC_SOURCE_TYPE,
     XMP_KEYWORD,
     xmp_packets,
 )
+from porcelain.watermark import embed_watermark
 
 PictureFormat = Literal["png", "jpeg", "webp"]
 
@@ -75,14 +79,21 @@ class Provenance:
 
 
 def encode_synthetic(
-    pixels: npt.NDArray[np.uint8], picture_format: PictureFormat, provenance: Provenance
+    pixels: npt.NDArray[np.uint8],
+    picture_format: PictureFormat,
+    provenance: Provenance,
+    signing: Signing | None = None,
 ) -> bytes:
-    """Encode a generated picture with the mark and its provenance.
+    """Encode a generated picture with the watermark, the mark and its provenance.
 
     Args:
         pixels: RGB [height, width, 3].
         picture_format: `png` is lossless.
         provenance: How it was made.
+        signing: Key and certificate of content credentials; None signs nothing.
+
+    Raises:
+        UserError: Key and certificate cannot sign.
     """
     packet = _packet(provenance)
     options = dict(_OPTIONS[picture_format])
@@ -91,8 +102,12 @@ def encode_synthetic(
     else:
         options["xmp"] = packet.encode()
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, picture_format, **options)
-    return buffer.getvalue()
+    Image.fromarray(embed_watermark(pixels)).save(buffer, picture_format, **options)
+    if signing is None:
+        return buffer.getvalue()
+    return sign_picture(
+        buffer.getvalue(), MEDIA_TYPES[picture_format], signing, provenance.generator
+    )
 
 
 def read_provenance(data: bytes) -> Provenance | None:

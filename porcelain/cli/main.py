@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from porcelain import __version__
-from porcelain.cli import demo
+from porcelain.cli import demo, verify
 from porcelain.errors import PorcelainError
 
 COMMAND_GROUP = "porcelain.commands"
@@ -33,12 +33,13 @@ EXTRA_OF_MODULE = {
     "jinja2": "training",
     "tenacity": "training",
     "tensorboard": "training",
-    "pyarrow": "training",
     "safetensors": "training",
     "diffusers": "generator",
     "transformers": "generator",
     "peft": "generator",
     "vtk": "render",
+    "c2pa": "credentials",
+    "cryptography": "credentials",
     "fsspec": "batch",
     "filelock": "batch",
     "pyarrow": "batch",
@@ -98,6 +99,7 @@ def build_app() -> typer.Typer:
     for entry in sorted(entry_points(group=COMMAND_GROUP), key=lambda entry: entry.name):
         app.add_typer(entry.load(), name=entry.name)
     app.command("demo")(demo.demo)
+    app.command("verify")(verify.verify)
     return app
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
 
 from porcelain.errors import UserError
 
@@ -10,6 +13,26 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 Settings = TypeVar("Settings", bound="BaseModel")
+
+Certificate = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="PORCELAIN_CERTIFICATE",
+        help="Chain (PEM) that signs each picture's content credentials; none signs nothing.",
+    ),
+]
+CertificateKey = Annotated[
+    Path | None,
+    typer.Option(envvar="PORCELAIN_CERTIFICATE_KEY", help="The certificate's private key (PEM)."),
+]
+DemoCertificate = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="PORCELAIN_DEMO_CERTIFICATE",
+        metavar="FOLDER",
+        help="Sign with a chain of one's own, made in this folder on first use.",
+    ),
+]
 
 
 def build_settings(model: type[Settings], **given: object) -> Settings:
