@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from porcelain.cli.options import Certificate, CertificateKey, DemoCertificate
+
 app = typer.Typer(help="Whole collections at once, resumable.", no_args_is_help=True)
 
 OutOption = Annotated[Path, typer.Option(help="Where the result appears.")]
@@ -136,6 +138,9 @@ def generate(
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto.")] = None,
     workers: Annotated[int | None, typer.Option(help="Most Ray actors.")] = None,
     ray: RayOption = None,
+    certificate: Certificate = None,
+    certificate_key: CertificateKey = None,
+    demo_certificate: DemoCertificate = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -154,7 +159,9 @@ def generate(
     from batch.settings import GenerateSettings
     from porcelain.cli.console import done
     from porcelain.cli.options import build_settings
+    from porcelain.content_credentials import load_signing
 
+    signing = load_signing(certificate, certificate_key, demo_certificate)
     settings = build_settings(
         GenerateSettings,
         base=base,
@@ -171,7 +178,15 @@ def generate(
         ray=ray,
     )
     with showing("Generate") as on_progress:
-        summary = run(plan, bundle, out, settings, overwrite=overwrite, on_progress=on_progress)
+        summary = run(
+            plan,
+            bundle,
+            out,
+            settings,
+            overwrite=overwrite,
+            signing=signing,
+            on_progress=on_progress,
+        )
     if as_json:
         typer.echo(json.dumps(summary.to_json()))
     done(

@@ -18,11 +18,13 @@ from batch.sampler import Sampling
 from batch.settings import GenerateSettings
 from batch.work import begin, only_one, room_for
 from porcelain.bundle import MANIFEST_FILE, Bundle, load_bundle
+from porcelain.content_credentials import Signing
 from porcelain.dataset import METADATA_FILE
 from porcelain.files import (
     check_free,
     replace_folder,
     replace_when_written,
+    sha256_bytes,
     sha256_file,
     work_folder,
     write_bytes,
@@ -71,6 +73,7 @@ def generate(
     settings: GenerateSettings,
     *,
     overwrite: bool = False,
+    signing: Signing | None = None,
     on_progress: OnProgress = lambda done, total, errors: None,
 ) -> Summary:
     """Make every picture of a plan, marked as synthetic, with its labels.
@@ -84,6 +87,8 @@ def generate(
         out: Where the dataset folder is to appear.
         settings: How.
         overwrite: Replace what is at `out`, and throw away unfinished work of another kind.
+        signing: Who signs content credentials; None signs nothing. What is signed has other bytes
+            each time it is made.
         on_progress: Hears how far it is.
 
     Raises:
@@ -94,17 +99,17 @@ def generate(
     check_free(out, overwrite, [plan_path, bundle_path])
     plan = Plan(plan_path, bundle, settings)
     with only_one(out), room_for(out):
-        return _run(plan, bundle, out, settings, overwrite, on_progress)
+        return _run(plan, Sampling(bundle, settings, signing), out, overwrite, on_progress)
 
 
 def _run(
     plan: Plan,
-    bundle: Bundle,
+    sampling: Sampling,
     out: Path,
-    settings: GenerateSettings,
     overwrite: bool,
     on_progress: OnProgress,
 ) -> Summary:
+    bundle, settings = sampling.bundle, sampling.settings
     begun_at = time.monotonic()
     folder = work_folder(out)
     identity = {
@@ -113,6 +118,8 @@ def _run(
         "bundle": sha256_file(bundle.path / MANIFEST_FILE),
         **settings.identity(),
     }
+    if sampling.signing is not None:
+        identity["certificate"] = sha256_bytes(sampling.signing.certificate)
     begin(out, identity, begun=(folder / IMAGES).is_dir(), overwrite=overwrite)
     names = _Names(folder, settings.format)
     missing = (batch for batch in plan.batches() if not names.all_there(batch))
@@ -120,7 +127,7 @@ def _run(
     done = resumed
     on_progress(done, plan.total, 0)
     with ExitStack() as stack:
-        for batch, contents in _made(missing, Sampling(bundle, settings), stack):
+        for batch, contents in _made(missing, sampling, stack):
             for picture, content in zip(batch, contents, strict=True):
                 write_bytes(folder / names.of(picture), content)
             done += len(batch)

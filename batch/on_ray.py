@@ -35,6 +35,7 @@ from batch.plan import Picture
 from batch.sampler import Sampling
 from batch.settings import ClassifySettings, GenerateSettings
 from porcelain.bundle import MANIFEST_FILE, Bundle, load_bundle
+from porcelain.content_credentials import Signing
 from porcelain.cores import available_cores
 from porcelain.errors import UserError
 
@@ -227,8 +228,10 @@ def _entries(table: pa.Table) -> list[Entry]:
 class Generate:
     """Makes a batch of pictures."""
 
-    def __init__(self, sent: SentBundle, settings: GenerateSettings) -> None:
-        self._sampling = Sampling(sent.open(), settings)
+    def __init__(
+        self, sent: SentBundle, settings: GenerateSettings, signing: Signing | None
+    ) -> None:
+        self._sampling = Sampling(sent.open(), settings, signing)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """The encoded pictures of one batch."""
@@ -254,7 +257,7 @@ def generate_on_ray(
     def stages(inputs: ray.data.Dataset) -> ray.data.Dataset:
         return inputs.map_batches(
             Generate,
-            fn_constructor_args=(sent, settings),
+            fn_constructor_args=(sent, settings, sampling.signing),
             batch_format="pyarrow",
             batch_size=None,  # a block is a batch
             compute=_actors(settings.workers),

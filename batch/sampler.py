@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from batch.plan import Picture
 from batch.settings import GenerateSettings
 from porcelain.bundle import Bundle
+from porcelain.content_credentials import Signing
 from porcelain.synthetic_picture import Provenance, encode_synthetic
 from sampling.request import SampleRequest
 
@@ -24,10 +25,12 @@ class Sampling:
     Attributes:
         bundle: The verified bundle.
         settings: The job's.
+        signing: Who signs content credentials; None signs nothing.
     """
 
     bundle: Bundle
     settings: GenerateSettings
+    signing: Signing | None = None
 
     @cached_property
     def generator(self) -> Generator:
@@ -62,6 +65,7 @@ class Sampling:
                 picture,
                 self.settings.format,
                 Provenance(digest, one.prompt, one.seed, one.steps, one.guidance_scale),
+                self.signing,
             )
             for one, picture in zip(batch, pixels, strict=True)
         ]

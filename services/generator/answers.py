@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
+from porcelain.content_credentials import Signing
 from porcelain.dataset import METADATA_FILE, Record, metadata_text
 from porcelain.synthetic_picture import (
     MEDIA_TYPES,
@@ -54,9 +55,10 @@ def choose_answer(accept: str, order: Order) -> tuple[str, PictureFormat]:
 class Composer:
     """Encodes pictures, each marked as synthetic, and puts them into answers."""
 
-    def __init__(self, model: dict[str, str]) -> None:
-        """Answer in the name of `model`: its name, version and digest."""
+    def __init__(self, model: dict[str, str], signing: Signing | None = None) -> None:
+        """Answer in the name of `model` (its name, version and digest), signed if asked."""
         self._model = model
+        self._signing = signing
 
     def compose(
         self, order: Order, pixels: Sequence[Pixels], media_type: str, kind: PictureFormat
@@ -70,7 +72,10 @@ class Composer:
             kind: The pictures' format.
         """
         made = [self._provenance(order, seed) for seed in order.seeds]
-        files = [encode_synthetic(one, kind, how) for one, how in zip(pixels, made, strict=True)]
+        files = [
+            encode_synthetic(one, kind, how, self._signing)
+            for one, how in zip(pixels, made, strict=True)
+        ]
         if media_type == ZIP:
             return self._archive(order, made, files, _SUFFIXES[kind])
         if media_type != JSON:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from porcelain.bundle import Bundle
+from porcelain.content_credentials import load_signing
 from porcelain.synthetic_picture import MEDIA_TYPES
 from sampling.request import SampleRequest, SamplingCancelledError
 from services.asgi import JSON, Request, Response, json_response
@@ -34,7 +35,10 @@ class GeneratorApi:
         self._engine = engine
         self._planner = Planner(bundle, settings)
         model = {"name": manifest.name, "version": manifest.version, "digest": manifest.digest()}
-        self._composer = Composer(model)
+        signing = load_signing(
+            settings.certificate, settings.certificate_key, settings.demo_certificate
+        )
+        self._composer = Composer(model, signing)
         self._description = json_response(_describe(bundle, settings, model))
         self._document = json_response(build_document(bundle.generator, settings, keys))
 

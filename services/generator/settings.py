@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -28,6 +29,10 @@ class GeneratorSettings(ServiceSettings):
         max_steps: Most steps of one request.
         max_guidance_scale: Largest guidance of one request.
         max_body_bytes: Most bytes of a request's body.
+        certificate: Chain (PEM) that signs pictures' content credentials; none signs nothing.
+        certificate_key: Its private key (PEM).
+        demo_certificate: A folder with a chain of one's own, made there on first use; to try
+            content credentials without an authority.
     """
 
     shutdown_seconds: int = Field(120, ge=1)
@@ -43,6 +48,9 @@ class GeneratorSettings(ServiceSettings):
     max_steps: int = Field(100, ge=1, le=1000)
     max_guidance_scale: float = Field(20.0, ge=1, le=50)
     max_body_bytes: int = Field(64 * 1024, ge=1024)
+    certificate: Path | None = None
+    certificate_key: Path | None = None
+    demo_certificate: Path | None = None
 
     @property
     def worker_count(self) -> int:

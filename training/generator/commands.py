@@ -8,7 +8,12 @@ from typing import Annotated, Literal
 import typer
 
 from porcelain.cli.console import Stages, done
-from porcelain.cli.options import build_settings
+from porcelain.cli.options import (
+    Certificate,
+    CertificateKey,
+    DemoCertificate,
+    build_settings,
+)
 from training.data.ratio import Rule
 
 app = typer.Typer(
@@ -410,6 +415,9 @@ def synthesize(
     split: Split = None,
     base: Base = None,
     device: Device = "auto",
+    certificate: Certificate = None,
+    certificate_key: CertificateKey = None,
+    demo_certificate: DemoCertificate = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -423,6 +431,7 @@ def synthesize(
     are used up. The folder says why, in manifest.jsonl and report.html.
     Interrupted, the same command goes on from the last batch.
     """
+    from porcelain.content_credentials import load_signing
     from training.generator.synthesis.kinds import parse_kind
     from training.generator.synthesis.plan import plan_text
     from training.generator.synthesis.presentation import outcome_view, plan_view
@@ -451,7 +460,8 @@ def synthesize(
         seed=seed,
     )
     kinds = tuple(parse_kind(text) for text in labels or [])
-    inputs = Inputs(bundle, data, split, classifier, base, device, plan, kinds)
+    signing = load_signing(certificate, certificate_key, demo_certificate)
+    inputs = Inputs(bundle, data, split, classifier, base, device, plan, kinds, signing)
     if dry_run:
         typer.echo(plan_text(plan_synthesis(inputs, settings)), nl=False)
         return

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from porcelain.bundle import SamplingDefaults
+from porcelain.content_credentials import Signing
 from porcelain.files import sha256_bytes, write_bytes
 from porcelain.synthetic_picture import Provenance, encode_synthetic
 from sampling.request import OnStep, SampleRequest
@@ -76,6 +77,7 @@ class CandidateStore:
         load: Callable[[], Sampler],
         sampling: SamplingDefaults,
         generator: str,
+        signing: Signing | None = None,
     ) -> None:
         """Keep pictures in `folder`.
 
@@ -84,12 +86,14 @@ class CandidateStore:
             load: Makes the sampler, when the first picture is missing.
             sampling: Steps, guidance and size.
             generator: Its digest, for the mark.
+            signing: Who signs content credentials; None signs nothing.
         """
         self._folder = folder
         self._load = load
         self._sampler: Sampler | None = None
         self._sampling = sampling
         self._generator = generator
+        self._signing = signing
 
     def path(self, candidate: Candidate) -> Path:
         """Where the picture is, or will be."""
@@ -117,7 +121,7 @@ class CandidateStore:
                     steps=self._sampling.steps,
                     guidance_scale=self._sampling.guidance_scale,
                 )
-                write_bytes(path, encode_synthetic(pixels, "png", provenance))
+                write_bytes(path, encode_synthetic(pixels, "png", provenance, self._signing))
         return paths
 
     def _sample(

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from porcelain.bundle import Bundle, load_bundle
-from porcelain.files import atomic_folder, check_free, open_work_folder
+from porcelain.content_credentials import Signing
+from porcelain.files import atomic_folder, check_free, open_work_folder, sha256_bytes
 from porcelain.predictor import Predictor
 from porcelain.prompts import prompt_for
 from porcelain.vocabulary import TASKS, load_taxonomy
@@ -53,6 +54,7 @@ class Inputs:
         device: `cpu`, `cuda` or `auto`.
         plan_file: A plan to follow to the letter.
         kinds: Kinds to be made, in place of a plan.
+        signing: Who signs content credentials; None signs nothing.
     """
 
     bundle: Path
@@ -63,6 +65,7 @@ class Inputs:
     device: str = "auto"
     plan_file: Path | None = None
     kinds: tuple[Kind, ...] = ()
+    signing: Signing | None = None
 
     def paths(self) -> list[Path]:
         """Every file and folder that is read."""
@@ -144,7 +147,10 @@ def synthesize(
         defects=run.settings.defects,
     )
     work = out.parent / f".{out.name}.candidates.partial"
-    open_work_folder(work, _sampling_identity(run))
+    identity = _sampling_identity(run)
+    if inputs.signing is not None:
+        identity["certificate"] = sha256_bytes(inputs.signing.certificate)
+    open_work_folder(work, identity)
     verdicts = _sample(run, inputs, work, judge, reporter)
     report = _report(run, judge, photographs, verdicts)
     with atomic_folder(out, overwrite=overwrite) as folder:
@@ -220,7 +226,7 @@ def _sample(
 
         return Generator.load(bundle, base=inputs.base, device=inputs.device)
 
-    store = CandidateStore(work, load, settings.sampling, bundle.manifest.digest())
+    store = CandidateStore(work, load, settings.sampling, bundle.manifest.digest(), inputs.signing)
     taxonomy = load_taxonomy(bundle.path)
     template = bundle.generator.prompt_template
     prompts = {
