@@ -1,5 +1,7 @@
 """The folders that a generator makes for an experiment: filtered, unfiltered, and untuned."""
 
+# ruff: noqa: F811 - the fixtures are those of the generator's tests
+
 from __future__ import annotations
 
 import shutil
@@ -37,7 +39,7 @@ def test_a_generator_fills_every_arm_and_only_what_it_has_not_seen_is_tested(
     generator,
     classifier,
     photographs,
-    base,  # noqa: F811
+    base,
 ):
     painter = Painter()
     monkeypatch.setattr("sampling.generator.Generator.load", lambda *_, **__: painter)
@@ -83,7 +85,7 @@ def test_what_is_made_stays_and_only_what_arms_need_is_made(
     monkeypatch,
     settings,
     generator,
-    photographs,  # noqa: F811
+    photographs,
 ):
     painter = Painter()
     monkeypatch.setattr("sampling.generator.Generator.load", lambda *_, **__: painter)
@@ -102,7 +104,7 @@ def test_a_generator_that_does_not_know_its_split_is_refused(
     tmp_path,
     settings,
     generator,
-    photographs,  # noqa: F811
+    photographs,
 ):
     bundle = tmp_path / "bundle"
     shutil.copytree(generator, bundle)
