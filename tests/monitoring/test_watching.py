@@ -160,7 +160,7 @@ def test_every_query_has_data_and_every_fault_its_alert(
             meanwhile()
             return alert in prometheus_server.firing()
 
-        waited[alert] = prometheus_server.wait_for(fires, f"{alert} does not fire", 120)
+        waited[alert] = prometheus_server.wait_for(fires, f"{alert} does not fire", 240)
 
     prometheus_server.watch(watched)
     calm = (
@@ -180,6 +180,7 @@ def test_every_query_has_data_and_every_fault_its_alert(
         prometheus_server.wait_for(
             lambda: prometheus_server.query("sum(porcelain_predictions_total) > 1200") != [],
             "no traffic",
+            300,
         )
         silent = [
             (panel.title, query)
