@@ -44,13 +44,32 @@ class Prediction(Schema):
     top: list[Candidate]
 
 
+class InDomain(Schema):
+    """Whether the picture is like those of training."""
+
+    value: bool = Field(description="False: do not rely on the labels, this may be no porcelain.")
+    score: float = Field(description="Likeness to the nearest training pictures, at most 1.")
+
+
+class LabelSets(Schema):
+    """Labels among which the true one is with the stated chance."""
+
+    coverage: float
+    labels: dict[str, list[str]] = Field(description="By task, the most probable first.")
+
+
 class Classified(Schema):
     """The answer about one picture."""
 
     image: Image
     predictions: dict[str, Prediction] = Field(description="By task.")
+    in_domain: InDomain | None = Field(None, description="Where the bundle can say.")
+    label_sets: LabelSets | None = Field(None, description="Where asked for.")
     explanation: dict[str, str] | None = Field(
         None, description="Per task, a PNG data URI: the picture with what spoke for the label."
+    )
+    warnings: list[str] | None = Field(
+        None, description="What to know before the answer is relied on: the picture is synthetic."
     )
 
 

@@ -28,6 +28,8 @@ class ClassifierSettings(ServiceSettings):
         max_batch: Most pictures in one request.
         max_batch_bytes: Most bytes of a request with several pictures.
         max_top_k: Largest `top_k`.
+        check_watermark: Also look for our generators' watermark, which decodes every picture once
+            more, at full size; the marks in its metadata are looked for in any case.
     """
 
     device: Literal["cpu", "cuda"] = "cpu"
@@ -42,6 +44,7 @@ class ClassifierSettings(ServiceSettings):
     max_batch: int = Field(64, ge=1, le=1024)
     max_batch_bytes: int = Field(128 * 1024 * 1024, ge=1024)
     max_top_k: int = Field(50, ge=1)
+    check_watermark: bool = False
 
     @property
     def inner_service(self) -> bool:
