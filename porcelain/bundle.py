@@ -70,6 +70,10 @@ class ClassifierInfo(BaseModel):
         activation_grid: Height and width of the maps that explain an answer.
         metrics: Results on the test part, of the graph that did not learn from it
             (`Bundle.measured_graph`); empty where there was none.
+        in_domain_threshold: The least score of `porcelain.domain` that counts as porcelain like
+            the training pictures; None in bundles that do not know it.
+        conformity: Per task and label, the scores that `porcelain.conformal` makes label sets
+            from; empty in bundles that have none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,6 +88,8 @@ class ClassifierInfo(BaseModel):
     selective_accuracy: float
     activation_grid: tuple[int, int]
     metrics: dict[str, TaskMetrics] = {}
+    in_domain_threshold: float | None = None
+    conformity: dict[str, dict[str, list[float]]] = {}
 
 
 class BaseModelReference(BaseModel):

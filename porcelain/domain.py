@@ -29,7 +29,8 @@ FloatArray = npt.NDArray[np.float32]
 def normalised(features: npt.NDArray[np.floating]) -> FloatArray:
     """Features [N, F] at unit length."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return (features / np.maximum(lengths, 1e-12)).astype(np.float32)
+    unit: FloatArray = (features / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return unit
 
 
 def similarity(features: npt.NDArray[np.floating], reference: FloatArray) -> FloatArray:

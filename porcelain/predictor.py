@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from porcelain.bundle import CLASSIFIER_MODEL_FILE, Bundle, ClassifierInfo
+from porcelain.domain import DOMAIN_FILE, load_reference, similarity
 from porcelain.errors import BundleError, UserError
 from porcelain.occlusion import evidence, occlude
 from porcelain.preparation import Pixels
@@ -35,11 +36,13 @@ class Outputs:
         features: Shared features [N, F]; None unless asked for.
         activation: How much each part of the picture speaks for each task's most probable class
             [N, tasks, h, w], tasks in the order of `Predictor.tasks`; None unless asked for.
+        domain: How like the training pictures each is [N]; None where the bundle cannot say.
     """
 
     probabilities: dict[str, FloatArray]
     features: FloatArray | None = None
     activation: FloatArray | None = None
+    domain: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,9 @@ class Predictor:
         missing = {*self.tasks, FEATURES} - outputs
         if missing:
             raise BundleError(f"{bundle.path} lacks the outputs {', '.join(sorted(missing))}.")
+        # Another graph's features are not comparable with those that the bundle remembers.
+        knows = self.info.in_domain_threshold is not None and graph == CLASSIFIER_MODEL_FILE
+        self._reference = load_reference(bundle.path / DOMAIN_FILE) if knows else None
 
     def run(
         self, images: npt.NDArray[np.uint8], *, features: bool = False, activation: bool = False
@@ -133,7 +139,11 @@ class Predictor:
             features: Also return the shared features.
             activation: Also explain the answers, which costs a hundred times as much.
         """
-        outputs = self._answer(images, features)
+        outputs = self._answer(images, features or self._reference is not None)
+        if self._reference is not None and outputs.features is not None:
+            scores = similarity(outputs.features, self._reference)
+            kept = outputs.features if features else None
+            outputs = replace(outputs, features=kept, domain=scores)
         return replace(outputs, activation=self.explain(images, outputs)) if activation else outputs
 
     def explain(self, images: npt.NDArray[np.uint8], outputs: Outputs) -> FloatArray:

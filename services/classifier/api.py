@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from porcelain.bundle import Bundle
+from porcelain.conformal import DEFAULT_COVERAGE, LARGEST_COVERAGE, LEAST_COVERAGE
 from porcelain.errors import ImageError
 from porcelain.images import FORMATS
 from services.asgi import Request, Response, json_response
@@ -20,6 +21,7 @@ from services.rest import Route
 FORM_OVERHEAD = 64 * 1024  # boundaries, part headers and option fields around the pictures
 OPTION_PARTS = 8
 SIDE_BY_SIDE = 8  # pictures of one batch request that wait for the model at a time
+OPTIONS = {"top_k", "explain", "label_sets", "coverage"}
 _TRUE = {"true", "1", "yes", "on"}
 _FALSE = {"false", "0", "no", "off"}
 
@@ -34,6 +36,7 @@ class ClassifierApi:
         manifest = bundle.manifest
         self._settings = settings
         self._classifier = classifier
+        self._calibrated = bool(bundle.classifier.conformity)
         self._model = {
             "name": manifest.name,
             "version": manifest.version,
@@ -113,21 +116,44 @@ class ClassifierApi:
         return dict(request.query())
 
     def _options(self, fields: dict[str, str]) -> Options:
-        unknown = sorted(fields.keys() - {"top_k", "explain"})
+        unknown = sorted(fields.keys() - OPTIONS)
         if unknown:
             raise bad_request(
-                "option", f"Unknown option {unknown[0][:50]!r}; there are top_k and explain."
+                "option",
+                f"Unknown option {unknown[0][:50]!r}; there are {', '.join(sorted(OPTIONS))}.",
             )
         largest = self._settings.max_top_k
         top_k = fields.get("top_k", str(min(DEFAULT_TOP_K, largest))).strip()
-        explain = fields.get("explain", "false").strip()
         if not (top_k.isascii() and top_k.isdigit() and len(top_k) < 6) or not (
             1 <= int(top_k) <= largest
         ):
             raise bad_request("option", f"top_k must be a whole number from 1 to {largest}.")
-        if explain.lower() not in _TRUE | _FALSE:
-            raise bad_request("option", "explain must be true or false.")
-        return Options(int(top_k), explain.lower() in _TRUE)
+        explain = _flag(fields, "explain")
+        return Options(int(top_k), explain, self._coverage(fields))
+
+    def _coverage(self, fields: dict[str, str]) -> float | None:
+        """The coverage of the label sets that are asked for; None where none are."""
+        wanted = _flag(fields, "label_sets")
+        try:
+            coverage = float(fields.get("coverage", DEFAULT_COVERAGE))
+        except ValueError:
+            coverage = 0.0
+        if not LEAST_COVERAGE <= coverage <= LARGEST_COVERAGE:
+            raise bad_request(
+                "option", f"coverage must be a number from {LEAST_COVERAGE} to {LARGEST_COVERAGE}."
+            )
+        if wanted and not self._calibrated:
+            raise bad_request(
+                "option", "This model was not calibrated for label sets; leave label_sets out."
+            )
+        return coverage if wanted else None
+
+
+def _flag(fields: dict[str, str], name: str) -> bool:
+    value = fields.get(name, "false").strip().lower()
+    if value not in _TRUE | _FALSE:
+        raise bad_request("option", f"{name} must be true or false.")
+    return value in _TRUE
 
 
 def _files(form: Form, field: str) -> list[bytes]:

@@ -50,6 +50,12 @@ class ClassifierMetrics:
             ["reason"],
             registry=registry,
         )
+        domain = Counter(
+            "porcelain_domain_pictures",
+            "Pictures by whether they are like the training pictures.",
+            ["in_domain"],
+            registry=registry,
+        )
         model = Gauge(
             "porcelain_model_info",
             "1 for the model that is served.",
@@ -77,6 +83,7 @@ class ClassifierMetrics:
         self._abstentions = {task: abstentions.labels(task) for task in bundle.classifier.labels}
         self._confidence = {task: confidence.labels(task) for task in bundle.classifier.labels}
         self._failures = failures
+        self._domain = {value: domain.labels(str(value).lower()) for value in (False, True)}
         self.decode_seconds = stages.labels("decode")
         self.inference_seconds = stages.labels("inference")
         self.explanation_seconds = stages.labels("explanation")
@@ -88,6 +95,10 @@ class ClassifierMetrics:
             self._confidence[task].observe(prediction.probability)
             if prediction.abstained:
                 self._abstentions[task].inc()
+
+    def judged(self, in_domain: bool) -> None:
+        """Count one picture that the bundle's score of likeness was compared for."""
+        self._domain[in_domain].inc()
 
     def not_decoded(self, reason: str) -> None:
         """Count one picture that could not be decoded."""

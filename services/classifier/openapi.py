@@ -6,6 +6,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from porcelain.conformal import DEFAULT_COVERAGE, LARGEST_COVERAGE, LEAST_COVERAGE
 from services.classifier.classifying import DEFAULT_TOP_K
 from services.classifier.schemas import BatchAnswer, ClassifyAnswer, ModelAnswer
 from services.classifier.settings import ClassifierSettings
@@ -60,6 +61,19 @@ def _option_schemas(settings: ClassifierSettings) -> Json:
             "default": False,
             "description": "Add, per task, a picture of what spoke for the label. It takes about a "
             "hundred times as long as the answer.",
+        },
+        "label_sets": {
+            "type": "boolean",
+            "default": False,
+            "description": "Add, per task, the labels among which the true one is with the chance "
+            "given as coverage. 400 where the bundle was not calibrated for it.",
+        },
+        "coverage": {
+            "type": "number",
+            "minimum": LEAST_COVERAGE,
+            "maximum": LARGEST_COVERAGE,
+            "default": DEFAULT_COVERAGE,
+            "description": "Of the label sets.",
         },
     }
 

@@ -1,7 +1,8 @@
 """One array per picture between the API workers and the inner service.
 
 BentoML batches a single array over its first axis, so that all outputs travel as one row of
-float32: the probabilities task after task, then the maps that explain them, where asked for.
+float32: the probabilities task after task, then the score of `porcelain.domain`, where the bundle
+has one, and the maps that explain them, where asked for.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from porcelain.predictor import Outputs
 def pack(info: ClassifierInfo, outputs: Outputs) -> npt.NDArray[np.float32]:
     """Outputs of N pictures as float32 [N, `width`]."""
     rows = [outputs.probabilities[task] for task in info.labels]
+    if outputs.domain is not None:
+        rows.append(outputs.domain[:, np.newaxis])
     if outputs.activation is not None:
         rows.append(outputs.activation.reshape(len(outputs.activation), -1))
     return np.concatenate(rows, axis=1, dtype=np.float32)
@@ -27,7 +30,11 @@ def width(info: ClassifierInfo, *, explained: bool) -> int:
     """Numbers in one row."""
     height, breadth = info.activation_grid
     maps = len(info.labels) * height * breadth if explained else 0
-    return sum(map(len, info.labels.values())) + maps
+    return sum(map(len, info.labels.values())) + _scores(info) + maps
+
+
+def _scores(info: ClassifierInfo) -> int:
+    return int(info.in_domain_threshold is not None)
 
 
 def unpack(info: ClassifierInfo, packed: npt.NDArray[np.float32]) -> Outputs:
@@ -44,7 +51,9 @@ def unpack(info: ClassifierInfo, packed: npt.NDArray[np.float32]) -> Outputs:
         task: packed[:, start:end]
         for task, (start, end) in zip(info.labels, pairwise(ends), strict=True)
     }
+    after = ends[-1] + _scores(info)
+    domain = packed[:, ends[-1]] if after > ends[-1] else None
     if not widths[packed.shape[1]]:
-        return Outputs(probabilities)
-    maps = packed[:, ends[-1] :].reshape(len(packed), len(info.labels), *info.activation_grid)
-    return Outputs(probabilities, activation=maps)
+        return Outputs(probabilities, domain=domain)
+    maps = packed[:, after:].reshape(len(packed), len(info.labels), *info.activation_grid)
+    return Outputs(probabilities, activation=maps, domain=domain)

@@ -1,0 +1,92 @@
+"""What the service says about likeness and label sets, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from porcelain.bundle import Bundle, load_bundle, write_manifest
+from porcelain.domain import DOMAIN_FILE, encode_reference
+from porcelain.predictor import Outputs, Predictor
+from services.classifier.api import ClassifierApi
+from services.classifier.classifying import Options, WorkerClassifier
+from services.classifier.metrics import ClassifierMetrics
+from services.classifier.packing import pack, unpack
+from services.classifier.schemas import Classified
+from services.classifier.settings import ClassifierSettings
+from services.problems import Problem
+from tests import pictures
+from tests.services.conftest import LABELS, colour_model
+
+
+@pytest.fixture
+def knowing(tmp_path: Path, bundle: Path) -> Bundle:
+    """The colours' bundle, which has seen reds and is calibrated."""
+    info = load_bundle(bundle, "classifier").classifier
+    folder = tmp_path / "knowing"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(colour_model().SerializeToString())
+    reds = np.array([[0.8, 0.2, 0.2]]) + np.random.default_rng(0).normal(0, 0.02, (40, 3))
+    (folder / DOMAIN_FILE).write_bytes(encode_reference(reds))
+    scores = {t: {label: [0.1] * 30 for label in names} for t, names in LABELS.items()}
+    changed = info.model_copy(update={"in_domain_threshold": 0.95, "conformity": scores})
+    write_manifest(folder, kind="classifier", name="k", dataset_digest="0", classifier=changed)
+    return load_bundle(folder, "classifier")
+
+
+def test_likeness_and_sets_are_answered_and_counted(knowing: Bundle) -> None:
+    registry = CollectorRegistry()
+    settings = ClassifierSettings(bundle=knowing.path)
+    classifier = WorkerClassifier(knowing, settings, ClassifierMetrics(knowing, registry))
+
+    async def ask(colour: str) -> dict[str, object]:
+        data = pictures.jpeg(pictures.scene(colour=colour))
+        return await classifier.classify(data, Options(coverage=0.9))
+
+    async def both() -> list[dict[str, object]]:
+        await classifier.open()
+        return [await ask("red"), await ask("blue")]
+
+    red, blue = asyncio.run(both())
+    classifier.close()
+    for answer in (red, blue):
+        parsed = Classified.model_validate(json.loads(json.dumps(answer)))
+        assert parsed.label_sets is not None
+        assert all(len(parsed.label_sets.labels[task]) >= 1 for task in LABELS)
+    assert red["in_domain"]["value"] is True  # type: ignore[index]
+    assert blue["in_domain"]["value"] is False  # type: ignore[index]
+    for value in ("true", "false"):
+        name = "porcelain_domain_pictures_total"
+        assert registry.get_sample_value(name, {"in_domain": value}) == 1
+
+
+def test_scores_survive_the_way_to_the_inner_service(knowing: Bundle) -> None:
+    images = np.random.default_rng(1).integers(0, 255, (3, 224, 224, 3), dtype=np.uint8)
+    outputs = Predictor(knowing).run(images)
+    back = unpack(knowing.classifier, pack(knowing.classifier, outputs))
+    assert isinstance(back, Outputs)
+    assert back.domain is not None
+    np.testing.assert_array_equal(back.domain, outputs.domain)
+
+
+def test_impossible_coverages_and_models_without_calibration_are_refused(
+    knowing: Bundle, bundle: Path
+) -> None:
+    def api(of: Bundle) -> ClassifierApi:
+        settings = ClassifierSettings(bundle=of.path)
+        classifier = WorkerClassifier(of, settings, ClassifierMetrics(of, CollectorRegistry()))
+        return ClassifierApi(of, settings, classifier, keys=False)
+
+    able, plain = api(knowing), api(load_bundle(bundle, "classifier"))
+    assert able._options({"label_sets": "true", "coverage": "0.8"}).coverage == 0.8
+    assert able._options({}).coverage is None
+    for value in ("2", "nan", "much"):
+        with pytest.raises(Problem):
+            able._options({"label_sets": "true", "coverage": value})
+    with pytest.raises(Problem):
+        plain._options({"label_sets": "true"})
