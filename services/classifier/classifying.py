@@ -28,6 +28,7 @@ from porcelain.preparation import Pixels, decode_and_prepare
 from services.classifier.metrics import ClassifierMetrics
 from services.classifier.packing import unpack
 from services.classifier.settings import ClassifierSettings
+from services.classifier.synthetic import synthetic_warnings
 from services.problems import Problem
 
 DEFAULT_TOP_K = 3
@@ -56,6 +57,7 @@ class Classifier(ABC):
     ) -> None:
         self._info = bundle.classifier
         self._limits = settings.limits
+        self._check_watermark = settings.check_watermark
         self._metrics = metrics
         self._executor = ThreadPoolExecutor(settings.jobs, thread_name_prefix="classify")
         # An explanation takes a hundred times as long: plain requests shall not queue behind it.
@@ -101,7 +103,12 @@ class Classifier(ABC):
         return result
 
     def _answer(
-        self, pixels: Pixels, decoded: DecodedImage, outputs: Outputs, options: Options
+        self,
+        data: bytes,
+        pixels: Pixels,
+        decoded: DecodedImage,
+        outputs: Outputs,
+        options: Options,
     ) -> Answer:
         predictions = interpret(self._info, outputs, top_k=options.top_k)[0]
         self._metrics.predicted(predictions)
@@ -120,6 +127,8 @@ class Classifier(ABC):
                 for task, prediction in predictions.items()
             },
         }
+        if warnings := synthetic_warnings(data, self._limits, watermark=self._check_watermark):
+            answer["warnings"] = warnings
         threshold = self._info.in_domain_threshold
         if threshold is not None and outputs.domain is not None:
             score = float(outputs.domain[0])
@@ -188,7 +197,7 @@ class WorkerClassifier(Classifier):
         if options.explain:
             outputs = replace(outputs, activation=self._predictor.explain(images, outputs))
             self._metrics.explanation_seconds.observe(time.perf_counter() - answered)
-        return self._answer(pixels, decoded, outputs, options)
+        return self._answer(data, pixels, decoded, outputs, options)
 
 
 class InnerServiceClassifier(Classifier):
@@ -225,7 +234,7 @@ class InnerServiceClassifier(Classifier):
         stage = metrics.explanation_seconds if options.explain else metrics.inference_seconds
         stage.observe(time.perf_counter() - started)
         outputs = unpack(self._info, packed)
-        answer: Answer = await self._job(self._answer, pixels, decoded, outputs, options)
+        answer: Answer = await self._job(self._answer, data, pixels, decoded, outputs, options)
         return answer
 
 

@@ -68,6 +68,9 @@ class Classified(Schema):
     explanation: dict[str, str] | None = Field(
         None, description="Per task, a PNG data URI: the picture with what spoke for the label."
     )
+    warnings: list[str] | None = Field(
+        None, description="What to know before the answer is relied on: the picture is synthetic."
+    )
 
 
 class ClassifyAnswer(Classified):
