@@ -23,6 +23,7 @@ from training.classifier.records import EpochRecord, LabelledPictures
 from training.classifier.settings import TrainSettings
 from training.classifier.trainer import ClassifierTrainer
 from training.data.split import SUBSETS, Split, split_or_make
+from training.data.undeclared import refuse_undeclared
 from training.processes import open_accelerator
 
 
@@ -108,11 +109,13 @@ def fit(
         reporter: Hears of progress.
 
     Raises:
-        UserError: Dataset, split or weights do not fit.
+        UserError: Dataset, split or weights do not fit, or a picture is synthetic and declared
+            real.
     """
     reporter = reporter or Reporter()
     accelerator = open_accelerator()
     dataset = load_dataset(data)
+    refuse_undeclared(dataset)
     parts = split_or_make(dataset, split, seed=settings.seed)
     classes = _classes(dataset, parts)
     set_seed(settings.seed)

@@ -17,7 +17,8 @@ from porcelain.dataset import Dataset
 from porcelain.errors import ImageError
 from porcelain.files import sha256_bytes
 from porcelain.images import DecodedImage, decode_image
-from porcelain.synthetic_mark import is_marked_synthetic
+from porcelain.verification import examine
+from porcelain.watermark import detect_watermark
 from training.data.alignment import THUMBNAIL
 
 Bits = npt.NDArray[np.bool_]
@@ -47,7 +48,7 @@ class Fingerprint:
     Attributes:
         name: Its file name in the dataset.
         file_digest: SHA-256 of its bytes; empty where it could not be read.
-        marked: Whether it carries the mark of a generated picture.
+        marked: Whether its metadata, content credentials or watermark say that a model made it.
         format: What its content is, one of `porcelain.images.FORMATS`; None where unreadable.
         width: Upright width in pixels; 0 where unreadable.
         height: Upright height likewise.
@@ -77,12 +78,13 @@ def fingerprint(path: Path, name: str) -> Fingerprint:
     except OSError as error:
         message = f"The file cannot be read: {error.strerror or error}."
         return Fingerprint(name, problem="corrupt", message=message)
-    digest, marked = sha256_bytes(data), is_marked_synthetic(data)
+    digest, marked = sha256_bytes(data), examine(data, pixels=False).synthetic
     try:
         decoded = decode_image(data)
     except ImageError as error:
         problem = error.reason if data else "empty"
         return Fingerprint(name, digest, marked, problem=problem, message=str(error))
+    marked = marked or detect_watermark(decoded.pixels).present
     size = decoded.width, decoded.height
     return Fingerprint(name, digest, marked, decoded.format, *size, likeness=_likeness(decoded))
 

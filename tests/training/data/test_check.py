@@ -4,12 +4,14 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from porcelain.bundle import SPLIT_FILE
 from porcelain.dataset import load_dataset
 from porcelain.errors import DatasetError
+from porcelain.watermark import embed_watermark
 from tests.training.data.folders import (
     XMP,
     collection,
@@ -183,6 +185,16 @@ def test_marked_pictures_never_count_as_real(tmp_path, name, content):
     report = check_of(tmp_path, pictures, declared)
     assert "undeclared_synthetic" not in codes(report)
     assert report.exit_status == 0
+
+
+def test_a_watermark_alone_makes_a_picture_synthetic(tmp_path):
+    watermarked = Image.fromarray(embed_watermark(np.asarray(vessel(9))))
+    pictures = {f"{i}.jpg": jpeg_of(vessel(i)) for i in range(3)}
+    pictures["m.jpg"] = jpeg_of(watermarked, quality=75)
+    report = check_of(tmp_path, pictures)
+    assert codes(report)["undeclared_synthetic"] == ["m.jpg"]
+    assert report.exit_status == 1
+    assert report.labels["dynasty"] == {"song": 3}
 
 
 def test_synthetic_pictures_in_test_are_an_error(tmp_path):

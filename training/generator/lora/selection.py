@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from porcelain.bundle import Combination
 from porcelain.dataset import Dataset, Record, subset
 from porcelain.errors import DatasetError
-from porcelain.synthetic_mark import is_marked_synthetic
 from training.data.split import Split
+from training.data.undeclared import refuse_undeclared
 from training.generator.synthesis.kinds import count_records, labels_of, task_counts
 
 
@@ -17,8 +17,8 @@ def photographs_to_learn(
 ) -> Dataset:
     """The training part without generated pictures, which would teach a model its own faults.
 
-    A picture counts as generated when its row says so or when it carries the mark itself. Only
-    pictures of the training part are opened.
+    Generated pictures that their rows declare are left out; those that are declared real are a
+    fault. Only pictures of the training part are opened.
 
     Args:
         dataset: All pictures.
@@ -26,14 +26,11 @@ def photographs_to_learn(
         message: Hears how many pictures were left out.
 
     Raises:
-        DatasetError: Nothing is left.
+        DatasetError: Nothing is left, or a picture is synthetic and declared real.
     """
     training = subset(dataset, split.names["train"])
-    real = [
-        record.file_name
-        for record in training.records
-        if not record.synthetic and not is_marked_synthetic(training.path(record))
-    ]
+    refuse_undeclared(training)
+    real = [record.file_name for record in training.records if not record.synthetic]
     left_out = len(training) - len(real)
     if not real:
         raise DatasetError(

@@ -203,13 +203,15 @@ def test_generated_pictures_are_left_out(photographs: Path, base: Path, tmp_path
     (copy / marked).write_bytes(marked_png(vessel(500)))
     records = [replace(r, synthetic=r.file_name == declared) for r in load_dataset(copy).records]
     write_metadata(copy, records)
+    with pytest.raises(DatasetError, match=f"declared real but were made by a model: {marked};"):
+        run.set_up(copy, tmp_path / "refused", brief(base))
+    records = [replace(r, synthetic=r.synthetic or r.file_name == marked) for r in records]
+    write_metadata(copy, records)
     said: list[str] = []
     found = run.set_up(copy, tmp_path / "a", brief(base), reporter=Reporter(said.append))
     assert [r.file_name for r in found.records] == others
     assert any("2 generated" in line for line in said)
-    write_metadata(
-        copy, [replace(r, synthetic=r.file_name in {declared, marked, *others}) for r in records]
-    )
+    write_metadata(copy, [replace(r, synthetic=True) for r in records])
     with pytest.raises(DatasetError, match="generated"):
         run.set_up(copy, tmp_path / "b", brief(base))
 
