@@ -271,6 +271,14 @@ def _predictions() -> tuple[Panel, ...]:
             limit=DRIFT,
         ),
         Panel(
+            "Pictures like and unlike the training pictures, per second",
+            {
+                "{{in_domain}}": "sum by (in_domain) (rate(porcelain_domain_pictures_total"
+                f"{{{select}}}[{RATE}]))"
+            },
+            description="A bundle made before there was such a score has none.",
+        ),
+        Panel(
             "Pictures that cannot be decoded, per second",
             {
                 "{{reason}}": "sum by (reason) (rate(porcelain_decode_failures_total"
