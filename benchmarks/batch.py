@@ -33,7 +33,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.corpus import ORIGINALS, SHARES, make_corpus
+from benchmarks.corpus import ORIGINALS, SHARES, add_input_options, make_corpus
 from benchmarks.references.in_process import Rate, with_processes, with_threads
 from benchmarks.references.random_bundle import write_random_bundle
 
@@ -264,12 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--bundle", type=Path, help="classifier bundle; default: random weights")
-    parser.add_argument("--backbone", default="mobilenetv3_large_100", help="for random weights")
-    parser.add_argument("--pictures", type=Path, help="folder of JPEGs; default: textures")
-    parser.add_argument(
-        "--originals", action="store_true", help="take the pictures as they are, not mixed sizes"
-    )
+    add_input_options(parser)
     parser.add_argument("--distinct", type=int, default=80, help="different pictures in the mix")
     parser.add_argument("--count", type=int, default=1000, help="pictures a round")
     parser.add_argument("--rounds", type=int, default=5)

@@ -29,7 +29,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.corpus import ORIGINALS, SHARES, make_corpus, twelve_megapixels
+from benchmarks.corpus import ORIGINALS, SHARES, add_input_options, make_corpus, twelve_megapixels
 from benchmarks.load import BOUNDARY, LoadGenerator, form_body
 from benchmarks.references.in_process import Rate, with_processes, with_threads
 from benchmarks.servers import Running, maps, serving
@@ -238,12 +238,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--bundle", type=Path, help="classifier bundle; default: random weights")
-    parser.add_argument("--backbone", default="mobilenetv3_large_100", help="for random weights")
-    parser.add_argument("--pictures", type=Path, help="folder of JPEGs; default: textures")
-    parser.add_argument(
-        "--originals", action="store_true", help="send the pictures as they are, not mixed sizes"
-    )
+    add_input_options(parser)
     parser.add_argument("--count", type=int, default=80, help="pictures in the mix")
     parser.add_argument("--large", type=int, default=20, help="12-megapixel pictures")
     parser.add_argument("--rounds", type=int, default=5)

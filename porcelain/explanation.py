@@ -1,4 +1,4 @@
-"""Why the model answered so: a class-activation map laid over the picture, as a PNG."""
+"""Why the model answered so: a map of what its answer rests on, over the picture, as a PNG."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _colour_table() -> npt.NDArray[np.float32]:
 
 
 def heat_map(activation: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
-    """Upsample a class-activation map smoothly to the model's square.
+    """Upsample a map of evidence smoothly to the model's square.
 
     Args:
         activation: Each cell's contribution to the class, [h, w]; what speaks against it is
@@ -67,7 +67,7 @@ def heat_map_png(
 
     Args:
         pixels: The model's input, uint8 [size, size, 3].
-        activation: One task's class-activation map, [h, w].
+        activation: One task's map of evidence, [h, w].
         shape: Width and height of the upright picture, for its proportions.
         rule: How the picture was brought to the square.
 

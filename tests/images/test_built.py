@@ -12,11 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from porcelain.cli.demo import free_port
 from tests import pictures
 from tests.images.building import ROOT, Builder, lacking
 from tests.services.conftest import write_colour_bundle
 from tests.services.generator.conftest import GeneratorServer, generator_base, generator_bundle
-from tests.services.servers import Server, free_port, start_command
+from tests.services.servers import Server, start_command
 
 __all__ = ["generator_base", "generator_bundle"]
 

@@ -12,11 +12,12 @@ import pytest
 import yaml
 
 from porcelain.bundle import load_bundle, write_manifest
+from porcelain.cli.demo import free_port
 from services.building import BENTOFILES, ROOT, Kind
 from tests import pictures
 from tests.services.conftest import Server, write_colour_bundle
 from tests.services.generator.conftest import GeneratorServer, generator_base, generator_bundle
-from tests.services.servers import check_log, free_port, start_command, start_server
+from tests.services.servers import check_log, start_command, start_server
 
 __all__ = ["generator_base", "generator_bundle"]
 

@@ -109,7 +109,7 @@ def mix_datasets(
     check_free(out, overwrite, (real, synthetic))
     photographs, generated = load_dataset(real), load_dataset(synthetic)
     _check_real(photographs)
-    _check_labels(photographs, generated)
+    check_labels(photographs, generated)
     parts = split_or_make(photographs, split, seed)
     usable, left_out = _usable(photographs, generated, parts, on_progress)
     real_train = [r for r in photographs.records if r.file_name in frozenset(parts.names["train"])]
@@ -166,7 +166,12 @@ def _check_real(dataset: Dataset) -> None:
             )
 
 
-def _check_labels(real: Dataset, synthetic: Dataset) -> None:
+def check_labels(real: Dataset, synthetic: Dataset) -> None:
+    """Refuse added pictures whose labels no photograph has.
+
+    Raises:
+        DatasetError: There are such labels; they are named.
+    """
     for task in TASKS:
         unknown = sorted(synthetic.counts(task).keys() - real.counts(task).keys())
         if unknown:

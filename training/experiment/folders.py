@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from porcelain.bundle import SPLIT_FILE, Bundle, load_bundle
-from porcelain.dataset import Record, load_dataset, write_metadata
+from porcelain.dataset import load_dataset, write_metadata
 from porcelain.errors import UserError
 from porcelain.files import atomic_folder, open_work_folder
 from porcelain.prompts import prompt_for
-from porcelain.vocabulary import TASKS, load_taxonomy
+from porcelain.vocabulary import load_taxonomy
 from training.experiment.additions import synthetic_count
 from training.experiment.arms import SYNTHETIC, recipe_of
 from training.experiment.settings import ExperimentSettings
@@ -161,7 +161,7 @@ def _sample_plan(
             on_picture(start, len(wanted), out.name)
             for candidate, path in zip(batch, store.fetch(batch), strict=True):
                 shutil.copyfile(path, folder / candidate.name)
-                records.append(_record(candidate, name))
+                records.append(candidate.record(candidate.name, name))
         write_metadata(folder, records)
         learned = learned_by(bundle, None) if tuned else Learned()
         if learned is not None:
@@ -178,17 +178,3 @@ def _load(bundle: Bundle, generator: GeneratorInputs, *, tuned: bool) -> Sampler
         return Generator.load(bundle, base=generator.base, device=generator.device)
     folder = find_base(bundle.generator.base, generator.base)
     return Generator.from_pipeline(load_pipeline(folder, device=generator.device))
-
-
-def _record(candidate: Candidate, generator: str) -> Record:
-    known = labels_of(candidate.kind)
-    return Record(
-        candidate.name,
-        {task: known.get(task) for task in TASKS},
-        synthetic=True,
-        extra={
-            "prompt": candidate.prompt,
-            "seed": str(candidate.seed),
-            "generator": generator,
-        },
-    )

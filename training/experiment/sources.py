@@ -9,9 +9,9 @@ from typing import Final
 
 from porcelain.dataset import Dataset, Record, load_dataset
 from porcelain.errors import DatasetError, UserError
-from porcelain.vocabulary import TASKS
 from training.data.duplicates import find_duplicates
 from training.data.fingerprints import Fingerprint, fingerprint_dataset
+from training.data.mix import check_labels
 from training.experiment.arms import RESERVED, SYNTHETIC
 from training.experiment.records import Picture
 from training.generator.synthesis.learned import Learned, read_learned
@@ -97,7 +97,7 @@ def open_sources(
         for fold in numbers:
             root = Path(path if fold is None else path.replace(FOLD_PLACE, str(fold)))
             dataset = load_dataset(root)
-            _check_labels(photographs, dataset)
+            check_labels(photographs, dataset)
             learned = read_learned(root) or declared
             if learned is None and role == UNTUNED:
                 learned = Learned()
@@ -211,13 +211,3 @@ def learned_names(
     return {name for name, digest in digests.items() if digest in known} | (
         source.learned.names & digests.keys()
     )
-
-
-def _check_labels(real: Dataset, added: Dataset) -> None:
-    for task in TASKS:
-        unknown = sorted(added.counts(task).keys() - real.counts(task).keys())
-        if unknown:
-            raise DatasetError(
-                f"{added.root} has the {task} label(s) {', '.join(unknown)}, which no picture of "
-                f"{real.root} has; correct them or delete their rows."
-            )

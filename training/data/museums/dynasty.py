@@ -10,6 +10,7 @@ from training.data.museums.phrases import (
     UNDECIDED,
     Entry,
     Match,
+    compile_labels,
     compile_phrases,
     default_table,
     find,
@@ -51,9 +52,7 @@ def read_dynasty(record: CatalogueRecord) -> Reading:
 def _entries() -> list[Entry]:
     table = default_table().dynasty
     entries = compile_phrases(UNDECIDED, table.other_periods)
-    for names in (table.labels, table.reigns):
-        for label, phrases in names.items():
-            entries += compile_phrases(label, phrases)
+    entries += compile_labels(table.labels) + compile_labels(table.reigns)
     for name, homonym in table.homonyms.items():
         entries += compile_phrases(_HOMONYM + name, homonym.phrases)
     return entries

@@ -10,6 +10,7 @@ from training.data.museums.phrases import (
     UNDECIDED,
     Entry,
     Match,
+    compile_labels,
     compile_phrases,
     default_table,
     find,
@@ -142,10 +143,7 @@ def _is_accessory(noun: Match) -> bool:
 @cache
 def _entries() -> list[Entry]:
     table = default_table().type
-    entries = compile_phrases(UNDECIDED, table.undecided)
-    for label, phrases in table.labels.items():
-        entries += compile_phrases(label, phrases)
-    return entries
+    return compile_phrases(UNDECIDED, table.undecided) + compile_labels(table.labels)
 
 
 @cache

@@ -12,6 +12,7 @@ from training.data.museums.phrases import (
     UNDECIDED,
     Entry,
     Match,
+    compile_labels,
     compile_phrases,
     default_table,
     find,
@@ -55,8 +56,7 @@ def read_bodies(record: CatalogueRecord) -> frozenset[str]:
 
 @cache
 def _bodies() -> list[Entry]:
-    table = default_table().bodies
-    return [entry for body, phrases in table.items() for entry in compile_phrases(body, phrases)]
+    return compile_labels(default_table().bodies)
 
 
 @cache
@@ -67,22 +67,17 @@ def _ignored() -> list[re.Pattern[str]]:
 @cache
 def _entries() -> list[Entry]:
     table = default_table().glaze
-    entries = compile_phrases(UNDECIDED, table.undecided)
-    for label, phrases in table.labels.items():
-        entries += compile_phrases(label, phrases)
-    return entries
+    return compile_phrases(UNDECIDED, table.undecided) + compile_labels(table.labels)
 
 
 @cache
 def _colourless() -> list[Entry]:
-    table = default_table().glaze.colourless
-    return [entry for label, phrases in table.items() for entry in compile_phrases(label, phrases)]
+    return compile_labels(default_table().glaze.colourless)
 
 
 @cache
 def _colours() -> list[Entry]:
-    table = default_table().glaze.title_colours
-    return [entry for label, phrases in table.items() for entry in compile_phrases(label, phrases)]
+    return compile_labels(default_table().glaze.title_colours)
 
 
 def _decide(record: CatalogueRecord, found: list[Match], ware: Ware | None) -> Reading:

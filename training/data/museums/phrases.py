@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -168,6 +169,11 @@ def compile_phrases(label: str, phrases: Phrases) -> list[Entry]:
         UserError: A phrase is not a regular expression.
     """
     return [_entry(label, phrase) for phrase in phrases]
+
+
+def compile_labels(table: Mapping[str, Phrases]) -> list[Entry]:
+    """The phrases of every label of a table, compiled."""
+    return [entry for label, phrases in table.items() for entry in compile_phrases(label, phrases)]
 
 
 def _entry(label: str, phrase: str | Conditional) -> Entry:

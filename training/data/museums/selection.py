@@ -10,7 +10,7 @@ from typing import Final
 from training.data.museums.dynasty import names_dynasty
 from training.data.museums.glaze import read_bodies
 from training.data.museums.museum import Museum
-from training.data.museums.phrases import compile_phrases, default_table, find, patterns
+from training.data.museums.phrases import Entry, compile_phrases, default_table, find, patterns
 from training.data.museums.record import CatalogueRecord
 from training.data.museums.text import cut
 
@@ -54,18 +54,25 @@ def _other_material(record: CatalogueRecord) -> str:
     """Another material that is named before the ceramic, in the field that says what it is."""
     for role in _WHAT:
         said = cut(record.say(role), _patterns("not_materials"))
-        other = find(compile_phrases("", default_table().selection.other_materials), said)
-        bodies = [
-            match
-            for body, phrases in default_table().bodies.items()
-            for match in find(compile_phrases(body, phrases), said)
-        ]
+        other = find(_other_materials(), said)
+        bodies = [match for entries in _bodies() for match in find(entries, said)]
         if bodies:
             first = min(match.start for match in bodies)
             return other[0].words if other and other[0].start < first else ""
         if other and role == "material":
             return other[0].words
     return ""
+
+
+@cache
+def _other_materials() -> list[Entry]:
+    return compile_phrases("", default_table().selection.other_materials)
+
+
+@cache
+def _bodies() -> list[list[Entry]]:
+    table = default_table().bodies
+    return [compile_phrases(body, phrases) for body, phrases in table.items()]
 
 
 @cache

@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from porcelain.bundle import SamplingDefaults
 from porcelain.content_credentials import Signing
+from porcelain.dataset import Record
 from porcelain.files import sha256_bytes, write_bytes
 from porcelain.synthetic_picture import Provenance, encode_synthetic
+from porcelain.vocabulary import TASKS
 from sampling.request import OnStep, SampleRequest
 from training.data.allotment import Kind
 from training.generator.synthesis.kinds import labels_of
@@ -56,6 +58,21 @@ class Candidate:
         """The name of its file, such as `song.celadon.longquan.bowl.0003.png`."""
         labels = ".".join(label or "_" for label in self.kind)
         return f"{labels}.{self.attempt:04d}.png"
+
+    def record(self, file_name: str, generator: str) -> Record:
+        """Its row in a dataset folder.
+
+        Args:
+            file_name: Where the picture is in the folder.
+            generator: Digest of the bundle that made it.
+        """
+        known = labels_of(self.kind)
+        return Record(
+            file_name,
+            {task: known.get(task) for task in TASKS},
+            synthetic=True,
+            extra={"prompt": self.prompt, "seed": str(self.seed), "generator": generator},
+        )
 
 
 def seed_of(seed: int, kind: Kind, attempt: int) -> int:

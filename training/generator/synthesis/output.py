@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from porcelain.dataset import Record, write_metadata
+from porcelain.dataset import write_metadata
 from porcelain.files import SETTINGS_FILE, write_json, write_text
-from porcelain.vocabulary import TASKS, TAXONOMY_FILE, load_taxonomy
+from porcelain.vocabulary import TAXONOMY_FILE, load_taxonomy
 from training.generator.synthesis.filtering import Verdict
-from training.generator.synthesis.kinds import labels_of
 from training.generator.synthesis.plan import PLAN_FILE, Plan, write_plan
 from training.generator.synthesis.report import render_report
 from training.generator.synthesis.results import ManifestRow, SynthesisReport
@@ -47,7 +46,7 @@ def write_output(
         if file_name is not None:
             (folder / IMAGES_FOLDER).mkdir(exist_ok=True)
             shutil.copyfile(verdict.path, folder / file_name)
-            records.append(_record(verdict, file_name, generator))
+            records.append(verdict.candidate.record(file_name, generator))
     write_metadata(folder, records)
     lines = (row.model_dump_json() + "\n" for row in rows)
     write_text(folder / MANIFEST_FILE, "".join(lines))
@@ -59,18 +58,3 @@ def write_output(
         shutil.copyfile(taxonomy, folder / TAXONOMY_FILE)
     page = render_report(report, verdicts, sources.photographs, load_taxonomy(sources.bundle.path))
     write_text(folder / REPORT_FILE, page)
-
-
-def _record(verdict: Verdict, file_name: str, generator: str) -> Record:
-    candidate = verdict.candidate
-    known = labels_of(candidate.kind)
-    return Record(
-        file_name,
-        {task: known.get(task) for task in TASKS},
-        synthetic=True,
-        extra={
-            "prompt": candidate.prompt,
-            "seed": str(candidate.seed),
-            "generator": generator,
-        },
-    )
