@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from diffusers.configuration_utils import ConfigMixin
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from porcelain.files import write_json
 from sampling.quiet import quietly
 from training.generator.pretraining.architecture import build_scheduler
 from training.generator.pretraining.tokenizer import save_tokenizer
@@ -59,12 +61,22 @@ def save_half(pipeline: StableDiffusionPipeline, folder: Path) -> StableDiffusio
         save_tokenizer(pipeline.tokenizer, folder / "tokenizer")
         for weights in folder.rglob("*.safetensors"):
             weights.chmod(0o644)  # the libraries leave them to their owner alone
-        loaded = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
+        _load_text_in_single(folder / "text_encoder" / "config.json")
+        loaded = StableDiffusionPipeline.from_pretrained(folder)
     loaded.set_progress_bar_config(disable=True)
     proof = loaded("", num_inference_steps=2, output_type="np", generator=torch.Generator())
     if not bool(torch.isfinite(torch.from_numpy(proof.images)).all()):
         raise RuntimeError("The saved pipeline samples numbers that are not finite.")
     return loaded
+
+
+def _load_text_in_single(config: Path) -> None:
+    """Have the text encoder loaded in float32 where no one says otherwise, as the UNet is.
+
+    transformers loads in the noted type, diffusers in float32; a half-precision prompt then meets
+    a single-precision UNet, and sampling fails.
+    """
+    write_json(config, json.loads(config.read_text(encoding="utf-8")) | {"dtype": "float32"})
 
 
 def count_parameters(pipeline: StableDiffusionPipeline) -> dict[str, int]:
