@@ -8,8 +8,8 @@ INSTALLED := $(VENV)/.installed
 .PHONY: setup graphics prometheus monitoring demo serve test test-all lint constraints clean help
 
 help:
-	@echo "make demo     render pictures, train, serve, ask (first run installs everything)"
-	@echo "make serve    serve the demo's classifier on http://127.0.0.1:3000"
+	@echo "make demo     render, train both models, ask them, measure (first run installs everything)"
+	@echo "make serve    serve the demo's classifier on port 3000 and its generator on 3001"
 	@echo "make test     style, types, architecture and tests (under 12 minutes)"
 	@echo "make test-all also the tests that take long"
 
@@ -51,8 +51,8 @@ demo: setup
 	$(BIN)/porcelain demo
 
 serve: setup
-	@test -f demo/classifier/bundle.json || $(BIN)/porcelain demo
-	$(BIN)/porcelain serve classifier --bundle demo/classifier --port 3000
+	@test -f demo/classifier/bundle.json && test -f demo/generator/bundle.json || $(BIN)/porcelain demo
+	$(BIN)/porcelain serve all --classifier demo/classifier --generator demo/generator
 
 lint: setup
 	$(BIN)/ruff check .

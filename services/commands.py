@@ -107,3 +107,43 @@ def generator(
     # Threads that spin while they wait make torch many times slower where cores are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     run("services.generator.service:GeneratorService", host, port, settings.shutdown_seconds)
+
+
+@app.command("all")
+def both(
+    classifier_bundle: Annotated[
+        Path, typer.Option("--classifier", help="Classifier bundle to serve.")
+    ],
+    generator_bundle: Annotated[
+        Path, typer.Option("--generator", help="Generator bundle to serve.")
+    ],
+    host: Annotated[str, typer.Option(help="IP address to listen on.")] = "127.0.0.1",
+    classifier_port: Annotated[int, typer.Option(min=1, max=65535)] = 3000,
+    generator_port: Annotated[int, typer.Option(min=1, max=65535)] = 3001,
+) -> None:
+    """Serve both models on this machine, until one stops or Ctrl-C.
+
+    [bold]Start:[/] porcelain serve all --classifier runs/classifier --generator runs/generator
+    """
+    from porcelain.cli.console import console
+    from services.settings import ServiceSettings, load_settings
+    from services.together import porcelain_command, run_together
+
+    listening = {"classifier": classifier_port, "generator": generator_port}
+    bundles = {"classifier": classifier_bundle, "generator": generator_bundle}
+    commands = {
+        f"{kind} service": porcelain_command(
+            *("serve", kind, "--bundle", str(bundles[kind])),
+            *("--host", host, "--port", str(port)),
+        )
+        for kind, port in listening.items()
+    }
+
+    def announce() -> None:
+        for kind, port in listening.items():
+            console().print(
+                f"{kind}: http://{host}:{port} (described at /openapi.json)", markup=False
+            )
+
+    # Longer than a service takes to drain: it ends itself.
+    run_together(commands, load_settings(ServiceSettings).shutdown_seconds + 10, announce)

@@ -1,17 +1,12 @@
-"""`porcelain demo`: from nothing to a REST answer, by the commands that a user would type."""
+"""`porcelain demo`: from nothing to a REST answer and a report, by a user's own commands."""
 
 from __future__ import annotations
 
+import base64
 import json
 import shlex
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,11 +15,14 @@ from rich.console import Console
 from rich.table import Table
 
 from porcelain.cli.console import console, done
+from porcelain.cli.local_server import post, serving
 from porcelain.dataset import Record, load_dataset
 from porcelain.errors import PorcelainError, UserError
+from porcelain.files import write_bytes
 from porcelain.vocabulary import TASKS
 
-READY_SECONDS = 60.0
+SIDE = 128
+"""Pixels a side in the experiment: the base's own size, and twice as fast as 224."""
 
 
 def demo(
@@ -33,50 +31,60 @@ def demo(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the pictures.")] = 30,
     backbone: Annotated[str, typer.Option(help="Any timm model.")] = "mobilenetv3_small_100",
     pretrained: Annotated[str, typer.Option(help="auto, none, or a safetensors file.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Same seed, same pictures and model.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Of the generator's LoRA.")] = 300,
+    seeds: Annotated[int, typer.Option(min=1, help="Repetitions of the experiment.")] = 2,
+    seed: Annotated[int, typer.Option(help="Same seed, same pictures and models.")] = 0,
 ) -> None:
-    """Render pictures, train on them, serve the model and ask it about a picture.
+    """Render pictures, train both models on them, serve them, and measure whether mixing helps.
 
     Every step is a command of its own and is printed before it runs. Steps whose result is
     already there are left out, so an interrupted demo goes on where it was.
 
-    Example: porcelain demo --count 1500 --epochs 40
+    Example: porcelain demo --count 1500 --epochs 40 --seeds 5
     """
-    photos, bundle, report = out / "photos", out / "classifier", out / "report"
+    photos, classifier, report = out / "photos", out / "classifier", out / "report"
+    generator, synthetic, experiment = out / "generator", out / "synthetic", out / "experiment"
+    data, common = ("--data", str(photos)), ("--seed", str(seed))
+    model = ("--backbone", backbone, "--pretrained", pretrained)
     out.mkdir(parents=True, exist_ok=True)
-    common = ["--seed", str(seed)]
     _step(photos, "data", "render", "--out", str(photos), "--count", str(count), *common)
     _step(photos / "split.json", "data", "split", str(photos), *common)
     _step(
-        bundle,
-        *("classifier", "train", "--data", str(photos), "--out", str(bundle)),
-        *("--backbone", backbone, "--pretrained", pretrained, "--epochs", str(epochs)),
-        *("--logs", str(out / "logs"), "--name", "demo-classifier", "--no-refit", *common),
+        classifier,
+        *("classifier", "train", *data, "--out", str(classifier), *model),
+        *("--epochs", str(epochs), "--logs", str(out / "logs"), "--name", "demo-classifier"),
+        *("--no-refit", *common),
     )
     _step(
         report,
-        *("classifier", "evaluate", "--bundle", str(bundle), "--data", str(photos)),
-        *("--out", str(report)),
+        *("classifier", "evaluate", "--bundle", str(classifier), *data, "--out", str(report)),
     )
-    picture, record = _test_picture(photos)
-    port = free_port()
-    with _server(bundle, port, out / "serve.log"):
-        url = f"http://127.0.0.1:{port}/v1/classify"
-        console().print(f"\n$ curl -F image=@{picture} {url}", markup=False, soft_wrap=True)
-        answer = _ask(url, picture)
-    _show(Console(), answer, record)
+    _step(
+        generator,
+        *("generator", "train", *data, "--out", str(generator), "--steps", str(steps)),
+        *("--name", "demo-generator", *common),
+    )
+    _step(
+        synthetic,
+        *("generator", "synthesize", "--bundle", str(generator), *data),
+        *("--classifier", str(classifier), "--out", str(synthetic), *common),
+    )
+    compared = experiment / "report" / "report.html"
+    _step(
+        compared,
+        *("experiment", "run", *data, "--synthetic", str(synthetic), "--out", str(experiment)),
+        *(*model, "--ratios", "0,10", "--arms", "real,mix,oversample", "--seeds", str(seeds)),
+        *("--epochs", str(max(1, epochs // 2)), "--input-size", str(SIDE)),
+    )
+    _step(compared, "experiment", "report", str(experiment))
+    _ask_generator(generator, photos, out)
+    _ask_classifier(classifier, photos, out)
+    console().print(f"The classifier's report: {report / 'report.html'}", markup=False)
+    console().print(f"What the generator made: {synthetic / 'report.html'}", markup=False)
     done(
-        f"Report for people: {report / 'report.html'}",
-        f"porcelain serve classifier --bundle {bundle}   (or: make serve)",
+        f"Whether it helps: {compared}",
+        f"porcelain serve classifier --bundle {classifier}   (or: make serve)",
     )
-
-
-def free_port() -> int:
-    """A TCP port on the loopback address that nothing listens on."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port: int = server.getsockname()[1]
-        return port
 
 
 def _step(result: Path, *command: str) -> None:
@@ -91,6 +99,30 @@ def _step(result: Path, *command: str) -> None:
         raise PorcelainError(f"The demo stopped, because this command failed: {shown}")
 
 
+def _ask_generator(bundle: Path, photos: Path, out: Path) -> None:
+    """Have the service make a picture like a photograph's labels, and keep it."""
+    _, record = _test_picture(photos)
+    wanted = {task: label for task in ("glaze", "type") if (label := record.labels[task])}
+    body = json.dumps(wanted | {"seed": 1})
+    with serving("generator", bundle, out / "serve-generator.log") as address:
+        url = f"{address}/v1/generate"
+        command = f"$ curl -H 'Content-Type: application/json' -d '{body}' {url}"
+        console().print(f"\n{command}", markup=False, soft_wrap=True)
+        picture = post(url, body.encode(), "application/json")["images"][0]
+    write_bytes(out / "generated.png", base64.b64decode(picture["data"]))
+    console().print(f"{picture['prompt']}: see {out / 'generated.png'}", markup=False)
+
+
+def _ask_classifier(bundle: Path, photos: Path, out: Path) -> None:
+    """Ask the service about a picture that the model has not learned from."""
+    picture, record = _test_picture(photos)
+    with serving("classifier", bundle, out / "serve.log") as address:
+        url = f"{address}/v1/classify"
+        console().print(f"\n$ curl -F image=@{picture} {url}", markup=False, soft_wrap=True)
+        answer = post(url, picture.read_bytes(), "image/jpeg")
+    _show(Console(), answer, record)
+
+
 def _test_picture(photos: Path) -> tuple[Path, Record]:
     """A picture that the model has not learned from, fully labelled where there is one."""
     split = json.loads((photos / "split.json").read_text(encoding="utf-8"))
@@ -101,53 +133,6 @@ def _test_picture(photos: Path) -> tuple[Path, Record]:
         raise UserError(f"{photos} has no test pictures; render more with --count.")
     record = max(unseen, key=lambda r: sum(r.labels[task] is not None for task in TASKS))
     return dataset.path(record), record
-
-
-@contextmanager
-def _server(bundle: Path, port: int, log: Path) -> Iterator[None]:
-    """The classifier service as a process of its own, ready to answer."""
-    command = ["serve", "classifier", "--bundle", str(bundle), "--port", str(port)]
-    console().print(f"\n$ {shlex.join(['porcelain', *command])}", markup=False, style="bold")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "porcelain", *command], stdout=output, stderr=output
-        )
-        try:
-            _wait_until_ready(process, port, log)
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    started = time.monotonic()
-    while time.monotonic() - started < READY_SECONDS:
-        if process.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
-                console().print(f"Ready after {time.monotonic() - started:.1f} s")
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    raise PorcelainError(f"The service did not become ready; see {log}.")
-
-
-def _ask(url: str, picture: Path) -> dict[str, Any]:
-    request = urllib.request.Request(
-        url, data=picture.read_bytes(), headers={"Content-Type": "image/jpeg"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=30) as response:
-            answer: dict[str, Any] = json.load(response)
-            return answer
-    except urllib.error.HTTPError as error:
-        raise PorcelainError(f"{url} answered {error.code}: {error.read().decode()}") from error
 
 
 def _show(out: Console, answer: dict[str, Any], record: Record) -> None:

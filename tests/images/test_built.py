@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from porcelain.cli.demo import free_port
+from porcelain.cli.local_server import free_port
 from tests import pictures
 from tests.images.building import ROOT, Builder, lacking
 from tests.services.conftest import write_colour_bundle

@@ -14,7 +14,7 @@ import httpx
 import yaml
 
 from monitoring.rules import rule_groups
-from porcelain.cli.demo import free_port
+from porcelain.cli.local_server import free_port
 
 SPEED = 60.0  # an hour of the rules passes in a minute
 Targets = Mapping[str, Sequence[str]]

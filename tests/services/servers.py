@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import psutil
 
-from porcelain.cli.demo import free_port
+from porcelain.cli.local_server import free_port
 
 
 @dataclass

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from porcelain.bundle import load_bundle, write_manifest
-from porcelain.cli.demo import free_port
+from porcelain.cli.local_server import free_port
 from services.building import BENTOFILES, ROOT, Kind
 from tests import pictures
 from tests.services.conftest import Server, write_colour_bundle
