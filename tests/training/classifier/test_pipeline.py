@@ -15,11 +15,13 @@ from safetensors.torch import load_file, save_file
 
 from porcelain.bundle import Bundle, load_bundle
 from porcelain.dataset import Record, load_dataset, write_metadata
+from porcelain.domain import DOMAIN_FILE, choose_threshold, load_reference
 from porcelain.errors import DatasetError, UserError
 from porcelain.occlusion import GRID
 from porcelain.predictor import Predictor
 from porcelain.preparation import load_and_prepare, prepare
 from tests.training.classifier.conftest import draw
+from training.classifier import bundling
 from training.classifier.bundling import export_again, write_classifier
 from training.classifier.export import ServingModel
 from training.classifier.model import MultiTaskClassifier, create_backbone
@@ -44,7 +46,9 @@ def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         learning_rate=4e-3,
         refit=False,
     )
-    return train_classifier(photos, tmp_path_factory.mktemp("trained") / "bundle", settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundling, "LEAST_PICTURES", 5)  # six are enough for these drawings
+        return train_classifier(photos, tmp_path_factory.mktemp("trained") / "bundle", settings)
 
 
 def weights(bundle: Bundle) -> dict[str, torch.Tensor]:
@@ -87,6 +91,41 @@ def test_the_graph_answers_as_torch_does(trained: Bundle) -> None:
         np.testing.assert_allclose(outputs.probabilities[task], value.numpy(), atol=1e-4)
     assert outputs.features is not None
     np.testing.assert_allclose(outputs.features, features.numpy(), atol=1e-3)
+
+
+def test_the_domain_threshold_keeps_the_validation_pictures_that_it_should(
+    trained: Bundle, photos: Path
+) -> None:
+    assert len(load_reference(trained.path / DOMAIN_FILE)) == 48  # the training pictures
+    names = json.loads((trained.path / "split.json").read_text())["subsets"]["validation"]
+    pictures = np.stack([load_and_prepare(photos / name, 64) for name in names])
+    scores = Predictor(trained).run(pictures).domain
+    assert scores is not None
+    # As the exported graph scores them: the threshold was found with torch.
+    assert trained.classifier.in_domain_threshold == pytest.approx(
+        choose_threshold(scores), abs=1e-3
+    )
+
+
+def test_with_few_validation_pictures_it_does_not_judge(
+    photos: Path, tmp_path: Path, settings: TrainSettings
+) -> None:
+    one = settings.model_copy(update={"epochs": 1, "refit": False})
+    bundle = train_classifier(photos, tmp_path / "bundle", one)
+    assert bundle.classifier.in_domain_threshold is None
+    assert not (bundle.path / DOMAIN_FILE).exists()
+
+
+def test_label_sets_rest_on_every_known_validation_label(trained: Bundle, photos: Path) -> None:
+    info = trained.classifier
+    names = set(json.loads((trained.path / "split.json").read_text())["subsets"]["validation"])
+    records = [r for r in load_dataset(photos).records if r.file_name in names]
+    assert set(info.conformity) == set(info.labels)
+    for task, scores in info.conformity.items():
+        counts = {label: len(values) for label, values in scores.items()}
+        known = [r.labels[task] for r in records]
+        assert counts == {label: known.count(label) for label in info.labels[task]}
+        assert all(0 <= score <= 1 for values in scores.values() for score in values)
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
