@@ -14,6 +14,9 @@ from porcelain.errors import DatasetError
 TASKS: tuple[str, ...] = ("dynasty", "glaze", "kiln", "type")
 """Task names in the order in which labels, heads and outputs are kept everywhere."""
 
+CATCH_ALL = "other"
+"""The slug, in any task, of what fits none of its labels: it names no look."""
+
 TAXONOMY_FILE = "taxonomy.yaml"
 
 

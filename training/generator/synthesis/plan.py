@@ -12,7 +12,7 @@ from typing import Final
 
 from porcelain.errors import UserError
 from porcelain.files import write_text
-from porcelain.vocabulary import TASKS
+from porcelain.vocabulary import CATCH_ALL, TASKS
 from training.data.allotment import Kind, allot, share_out
 from training.data.ratio import Rule
 from training.generator.synthesis.kinds import (
@@ -60,17 +60,22 @@ def plan_by_rule(total: int, rule: Rule, known: KindCounts, tasks: Sequence[str]
     Args:
         total: Pictures to make.
         rule: How kinds share them.
-        known: Training photographs per kind; no other kind is made.
+        known: Training photographs per kind; no other kind is made, and none with the label
+            `CATCH_ALL`, of which a prompt can say nothing.
         tasks: Tasks by whose labels rarity is measured. Kinds that differ in other tasks alone
             share in proportion to their photographs.
 
     Raises:
         UserError: There is nothing to share among.
     """
-    if not known:
-        raise UserError("No training photograph has a label, so there is no kind to synthesise.")
+    makeable = [kind for kind in known if CATCH_ALL not in kind]
+    if not makeable:
+        raise UserError(
+            "No training photograph has labels that say what it shows, so there is no kind to "
+            "synthesise."
+        )
     members: dict[Kind, list[Kind]] = defaultdict(list)
-    for kind in sorted(known, key=_order):
+    for kind in sorted(makeable, key=_order):
         members[tuple(kind[TASKS.index(task)] for task in tasks)].append(kind)
     counts = task_counts(known)
     taken = allot(total, rule, dict.fromkeys(members, total), [counts[task] for task in tasks])

@@ -77,6 +77,16 @@ def test_a_plan_is_what_a_mix_of_the_same_rule_takes():
         assert Counter(wanted) == +Counter(allot(60, rule, dict.fromkeys(KNOWN, 60), real))
 
 
+def test_what_fits_no_label_is_made_only_when_named():
+    nameless = ("ming", "other", None, "jar")
+    known = KNOWN | {nameless: 1}
+    for rule in Rule:
+        assert counts(plan_by_rule(50, rule, known)).keys() == KNOWN.keys()
+    assert counts(make_plan({nameless: 3}, known)) == {nameless: 3}
+    with pytest.raises(UserError, match="no kind"):
+        plan_by_rule(5, Rule.RARITY, {nameless: 1})
+
+
 def test_rarity_by_one_task_shares_within_a_class_as_the_photographs_do():
     plan = counts(plan_by_rule(96, Rule.UNIFORM, KNOWN, ("type",)))
     assert plan[RARE] == 48
