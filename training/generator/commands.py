@@ -32,9 +32,10 @@ porcelain generator pretrain --data data/rendered --out models/mine --autoencode
 
 [bold]Finish an interrupted run at once:[/] the same command with --steps 1.
 
-[bold]On photographs, with the autoencoder of another base:[/]
+[bold]On photographs, from what rendered pictures have taught:[/]
 
-porcelain generator pretrain --data PHOTOS --out runs/base --autoencoder models/porcelain-small
+porcelain generator pretrain --data PHOTOS --out runs/base --base models/porcelain-small
+--hours 0.5
 """
 
 TRAIN_EXAMPLES = """
@@ -130,6 +131,10 @@ def pretrain(
         str,
         typer.Option(help="Features to measure reconstruction in; named like --perceptual."),
     ] = "none",
+    base: Annotated[
+        Path | None,
+        typer.Option(help="Go on from a base that this command has left, on other pictures."),
+    ] = None,
     autoencoder: Annotated[
         Path | None,
         typer.Option(help="Pipeline folder whose autoencoder to use, in place of training one."),
@@ -153,7 +158,7 @@ def pretrain(
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a small Stable Diffusion from scratch, as a base to fine-tune.
+    """Train a small Stable Diffusion, from scratch or an earlier one, as a base to fine-tune.
 
     Autoencoder first, then text encoder and UNet together. The folder loads as
     a StableDiffusionPipeline and holds a model card, a grid of samples and the
@@ -190,6 +195,7 @@ def pretrain(
             out,
             settings,
             split=split,
+            base=base,
             autoencoder=autoencoder,
             judge=judge,
             logs=logs,

@@ -57,9 +57,9 @@ def _introduction(settings: PretrainSettings, measures: dict[str, Any], licences
     data = measures["data"]
     named = f" (licence: {', '.join(licences)})" if licences else ""
     return f"""\
-A small latent diffusion model of Chinese porcelain, {settings.size} pixels a side, trained from
-scratch in Stable Diffusion's own parts. It is a base to fine-tune with LoRA where no hub is
-reached, and small enough for a CPU:
+A small latent diffusion model of Chinese porcelain, {settings.size} pixels a side, trained
+{_from(measures)} in Stable Diffusion's own parts. It is a base to fine-tune with LoRA where
+no hub is reached, and small enough for a CPU:
 
 ```python
 from diffusers import StableDiffusionPipeline
@@ -117,8 +117,11 @@ def _measures_table(measures: dict[str, Any]) -> str:
 
 
 def _command(settings: PretrainSettings, measures: dict[str, Any]) -> str:
+    start = measures.get("start")
+    whole = start is not None and any(name.startswith("unet/") for name in start["digests"])
     command = [
         "porcelain generator pretrain --data DATA --out OUT",
+        *([f"--{'base' if whole else 'autoencoder'} {start['name']}"] if start else []),
         f"--size {settings.size} --seed {settings.seed}",
         f"--autoencoder-steps {measures['autoencoder']['steps']} "
         f"--autoencoder-batch-size {settings.autoencoder.batch_size}",
@@ -143,11 +146,16 @@ def _limits(settings: PretrainSettings, measures: dict[str, Any]) -> str:
 """
 
 
+def _from(measures: dict[str, Any]) -> str:
+    start = measures.get("start")
+    return "from scratch" if start is None else f"on from `{start['name']}`"
+
+
 def _three(parameters: dict[str, int]) -> str:
     return ", ".join(f"{parameters[part] / 1e6:.2f} M" for part in ("vae", "text_encoder", "unet"))
 
 
 def _effort(stage: dict[str, Any]) -> str:
     if not stage.get("steps"):
-        return "taken from another base"
+        return "taken over as it was"
     return f"{stage['steps']:,} × {stage['batch_size']} pictures, {stage['hours']:.2f} h"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +11,6 @@ from accelerate.utils import set_seed
 from diffusers import AutoencoderKL
 from PIL import Image
 
-from porcelain.errors import UserError
 from porcelain.files import replace_folder, write_json
 from training.generator.pretraining.architecture import build_autoencoder
 from training.generator.pretraining.autoencoder import (
@@ -30,6 +28,7 @@ from training.generator.pretraining.latents import (
 from training.generator.pretraining.perceptual import FeatureDistance
 from training.generator.pretraining.precision import fast_layout
 from training.generator.pretraining.stage import StageTrainer
+from training.generator.pretraining.start import Start
 from training.generator.pretraining.workshop import Effort, Workshop
 
 AUTOENCODER_FOLDER = "autoencoder"
@@ -38,34 +37,12 @@ EFFORT_FILE = "effort.json"
 PREVIEW_PICTURES = 16
 
 
-def load_autoencoder(folder: Path) -> AutoencoderKL:
-    """The autoencoder of a pipeline folder, in float32.
-
-    Raises:
-        UserError: There is none.
-    """
-    try:
-        return AutoencoderKL.from_pretrained(
-            folder, subfolder="vae", dtype=torch.float32, local_files_only=True
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"--autoencoder {folder} holds no autoencoder; give a Stable Diffusion pipeline "
-            "folder with vae/config.json and its weights."
-        ) from error
-
-
-def latent_factor(autoencoder: AutoencoderKL) -> int:
-    """How many pixels a side fall to one latent."""
-    return int(2 ** (len(autoencoder.config.block_out_channels) - 1))
-
-
 def run_first_stage(
     shop: Workshop,
     training: Pixels,
     held_out: Pixels,
     distance: FeatureDistance | None,
-    given: AutoencoderKL | None,
+    start: Start | None,
 ) -> tuple[AutoencoderKL, Effort]:
     """Leave a normalised autoencoder and the training pictures' latents in the work folder.
 
@@ -74,7 +51,7 @@ def run_first_stage(
         training: Training pictures, uint8 [N, H, W, 3].
         held_out: Pictures to look at on the way.
         distance: Of features, to train with beside structure; or None.
-        given: An autoencoder to use as it is; None trains one.
+        start: Brings an autoencoder to use as it is; None trains one.
 
     Returns:
         The autoencoder on the device, in evaluation mode, and what training it took.
@@ -83,19 +60,21 @@ def run_first_stage(
     if folder.is_dir() and (shop.work / LATENTS_FILE).is_file():
         effort = Effort(**json.loads((folder / EFFORT_FILE).read_text()))
         return _ready(AutoencoderKL.from_pretrained(folder), shop), effort
-    if given is None:
+    if start is None:
         autoencoder, effort = _train(shop, training, held_out, distance)
     else:
-        autoencoder, effort = _ready(given, shop), Effort()
+        autoencoder, effort = _ready(start.autoencoder, shop), Effort()
     means, variance = encode_pictures(
         autoencoder,
         training,
         lambda done, total: shop.reporter.preparing("encoding pictures", done, total),
     )
-    mean, deviation = channel_statistics(means, variance)
-    fold_normalisation(autoencoder, mean, deviation)
-    latents = (means - mean.view(1, 1, -1, 1, 1)) / deviation.view(1, 1, -1, 1, 1)
-    save_latents(shop.work / LATENTS_FILE, latents)
+    if start is None or start.settings is None:
+        mean, deviation = channel_statistics(means, variance)
+        fold_normalisation(autoencoder, mean, deviation)
+        means = (means - mean.view(1, 1, -1, 1, 1)) / deviation.view(1, 1, -1, 1, 1)
+    # A UNet to go on with knows its own autoencoder's latents, so those stay as they are.
+    save_latents(shop.work / LATENTS_FILE, means)
     partial = shop.work / f"{AUTOENCODER_FOLDER}.partial"
     autoencoder.save_pretrained(partial)
     write_json(partial / EFFORT_FILE, asdict(effort))

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from diffusers import AutoencoderKL
+from transformers import CLIPTokenizer
 
-from porcelain.errors import UserError
 from porcelain.files import (
     SETTINGS_FILE,
     atomic_folder,
     check_free,
     open_work_folder,
-    sha256_file,
     write_json,
 )
 from porcelain.vocabulary import TASKS
@@ -33,8 +32,6 @@ from training.generator.pretraining.card import write_card
 from training.generator.pretraining.diffusion import held_out_loss
 from training.generator.pretraining.first_stage import (
     LATENTS_FILE,
-    latent_factor,
-    load_autoencoder,
     run_first_stage,
 )
 from training.generator.pretraining.grid import plan_grid, sample_grid
@@ -47,6 +44,7 @@ from training.generator.pretraining.second_stage import (
     run_second_stage,
 )
 from training.generator.pretraining.settings import PretrainSettings
+from training.generator.pretraining.start import Start, open_start
 from training.generator.pretraining.tokenizer import build_tokenizer, prompt_vocabulary
 from training.generator.pretraining.workshop import Effort, Reporter, Workshop
 
@@ -63,6 +61,7 @@ def pretrain(
     settings: PretrainSettings,
     *,
     split: Path | None = None,
+    base: Path | None = None,
     autoencoder: Path | None = None,
     judge: str = "none",
     logs: Path | None = None,
@@ -70,7 +69,7 @@ def pretrain(
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
-    """Train autoencoder, text encoder and UNet from scratch; leave a pipeline folder at `out`.
+    """Train autoencoder, text encoder and UNet; leave a pipeline folder at `out`.
 
     Interrupted, it goes on from the last checkpoint when called again with settings that differ
     in nothing but steps, hours and `runtime`.
@@ -80,7 +79,9 @@ def pretrain(
         out: Where the pipeline folder is to appear.
         settings: How to train.
         split: A `split.json`; by default the dataset's own, or one made from the seed.
-        autoencoder: A pipeline folder whose autoencoder is used as it is.
+        base: An earlier result to go on from, with the autoencoder as it is; by default all
+            starts from random weights.
+        autoencoder: In its place, a pipeline folder whose autoencoder alone is used as it is.
         judge: Features to measure reconstruction in, named like `perceptual`; nothing learns
             from them.
         logs: Folder for TensorBoard.
@@ -95,28 +96,26 @@ def pretrain(
         UserError: Arguments, dataset, split or weights do not fit.
     """
     reporter = reporter or Reporter()
-    check_free(out, overwrite, (data, *([autoencoder] if autoencoder else [])))
-    given = None if autoencoder is None else load_autoencoder(autoencoder)
-    _check_sizes(settings, given)
+    check_free(out, overwrite, (data, *(path for path in (base, autoencoder) if path)))
+    start = open_start(base, autoencoder)
+    if start is not None:
+        settings = start.fit(settings)
     material = gather_material(data, split, settings.seed)
-    settings, distance = _resolve_perceptual(settings, given, reporter)
+    settings, distance = _resolve_perceptual(settings, start, reporter)
     shop = Workshop(settings, out.parent / f".{out.name}.training", choose_device(), reporter, logs)
-    open_work_folder(shop.work, _identity(shop, material, autoencoder))
+    open_work_folder(shop.work, _identity(shop, material, start))
     training, held_out = (_decode(shop, material, part) for part in ("train", "held-out"))
-    vae, first = run_first_stage(shop, training.pixels, held_out.pixels, distance, given)
-    labels = {task: material.training.classes(task) for task in TASKS}
-    tokenizer = build_tokenizer(
-        prompt_vocabulary(material.taxonomy, labels, settings.template),
-        settings.diffusion.text_length,
-    )
+    vae, first = run_first_stage(shop, training.pixels, held_out.pixels, distance, start)
+    tokenizer = _tokenizer(shop, material, start)
     captions = Captions(training.records, material.taxonomy, settings.template, tokenizer)
     plan = plan_grid(
         material.training, material.taxonomy, settings.template, PREVIEW_CELLS, PREVIEW_CELLS
     )
     latents = load_latents(shop.work / LATENTS_FILE, shop.device)
-    second = run_second_stage(shop, vae, tokenizer, latents, captions, plan)
+    second = run_second_stage(shop, vae, tokenizer, latents, captions, plan, start)
     measured_with = _judge(judge, settings, distance, reporter)
     measures = _measure(shop, material, held_out, vae, first, second, measured_with)
+    measures["start"] = None if start is None else start.summary()
     measures["autoencoder"] |= {
         "perceptual_loss": distance.name if distance else "none",
         "perceptual_recipe": distance.recipe if distance else None,
@@ -127,22 +126,21 @@ def pretrain(
     return measures
 
 
-def _check_sizes(settings: PretrainSettings, given: AutoencoderKL | None) -> None:
-    if given is None:
-        return
-    factor = latent_factor(given) * 2 ** (len(settings.diffusion.channels) - 1)
-    if settings.size % factor:
-        raise UserError(
-            f"--size {settings.size} does not fit the given autoencoder; choose a multiple of "
-            f"{factor}."
-        )
+def _tokenizer(shop: Workshop, material: Material, start: Start | None) -> CLIPTokenizer:
+    if start is not None and start.settings is not None:
+        return start.load_tokenizer()
+    labels = {task: material.training.classes(task) for task in TASKS}
+    return build_tokenizer(
+        prompt_vocabulary(material.taxonomy, labels, shop.settings.template),
+        shop.settings.diffusion.text_length,
+    )
 
 
 def _resolve_perceptual(
-    settings: PretrainSettings, given: AutoencoderKL | None, reporter: Reporter
+    settings: PretrainSettings, start: Start | None, reporter: Reporter
 ) -> tuple[PretrainSettings, FeatureDistance | None]:
     """Settings that say what is really used, and the distance to train with."""
-    if given is not None:
+    if start is not None:
         return settings, None
     stage = settings.autoencoder
     found = load_feature_distance(stage.perceptual, stage.perceptual_backbone)
@@ -169,13 +167,12 @@ def _judge(
     return distance
 
 
-def _identity(shop: Workshop, material: Material, autoencoder: Path | None) -> dict[str, Any]:
-    files = [] if autoencoder is None else sorted((autoencoder / "vae").iterdir())
+def _identity(shop: Workshop, material: Material, start: Start | None) -> dict[str, Any]:
     return {
         "settings": shop.settings.identity(),
         "data": material.digest,
         "split": {part: list(material.split.names[part]) for part in SUBSETS},
-        "autoencoder": {path.name: sha256_file(path) for path in files if path.is_file()},
+        "start": {} if start is None else start.digests(),
     }
 
 

@@ -19,10 +19,10 @@ from training.generator.pretraining.architecture import (
 from training.generator.pretraining.assembly import assemble
 from training.generator.pretraining.captions import Captions
 from training.generator.pretraining.diffusion import Denoiser, DiffusionObjective
-from training.generator.pretraining.first_stage import latent_factor
 from training.generator.pretraining.grid import GridPlan, sample_grid
 from training.generator.pretraining.precision import autocast, fast_layout
 from training.generator.pretraining.stage import StageTrainer
+from training.generator.pretraining.start import Start, latent_factor
 from training.generator.pretraining.workshop import Effort, Workshop
 
 PREVIEW_STEPS = 20
@@ -49,6 +49,7 @@ def run_second_stage(
     latents: Tensor,
     captions: Captions,
     plan: GridPlan,
+    start: Start | None = None,
 ) -> SecondStage:
     """Train text encoder and UNet on latents and prompts.
 
@@ -59,10 +60,11 @@ def run_second_stage(
         latents: Of the training pictures and their mirror images, [N, 2, C, h, w].
         captions: Of the training pictures.
         plan: What the sample grids show.
+        start: Brings weights to go on from, or none.
     """
     settings = shop.settings.diffusion
     set_seed(shop.settings.seed + 1)
-    denoiser = build_denoiser(shop, autoencoder, tokenizer)
+    denoiser = build_denoiser(shop, autoencoder, tokenizer, start)
     if shop.settings.runtime.compile:
         denoiser.compile()
     trainer = StageTrainer(
@@ -82,18 +84,18 @@ def run_second_stage(
 
 
 def build_denoiser(
-    shop: Workshop, autoencoder: AutoencoderKL, tokenizer: CLIPTokenizer
+    shop: Workshop, autoencoder: AutoencoderKL, tokenizer: CLIPTokenizer, start: Start | None
 ) -> Denoiser:
-    """Text encoder and UNet with random weights, for the latents of this autoencoder."""
+    """Text encoder and UNet for the latents of this autoencoder: those of `start`, or random."""
     settings = shop.settings.diffusion
-    denoiser = Denoiser(
-        build_text_encoder(settings, tokenizer),
-        build_unet(
-            settings,
-            autoencoder.config.latent_channels,
-            shop.settings.size // latent_factor(autoencoder),
-        ),
-    )
+    if start is not None and start.settings is not None:
+        denoiser = Denoiser(*start.load_denoiser())
+    else:
+        size = shop.settings.size // latent_factor(autoencoder)
+        denoiser = Denoiser(
+            build_text_encoder(settings, tokenizer),
+            build_unet(settings, autoencoder.config.latent_channels, size),
+        )
     if shop.device.type == "cpu":
         denoiser.plain_attention()
     return denoiser.to(shop.device, memory_format=fast_layout(shop.device))

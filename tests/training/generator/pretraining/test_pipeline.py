@@ -201,6 +201,45 @@ def test_autoencoder_of_another_base_is_used(
     assert all(torch.equal(first[key], second[key]) for key in inner)
 
 
+def test_a_run_goes_on_from_another_base(
+    photos: Path, settings: PretrainSettings, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    pretrain(photos, first, settings)
+    wider = settings.diffusion.model_copy(
+        update={"steps": 1, "hours": None, "learning_rate": 1e-5, "channels": (32, 64)}
+    )
+    other = settings.model_copy(update={"diffusion": wider, "seed": 5, "template": "a {type}"})
+    measures = pretrain(photos, second, other, base=first)
+    before, after = weights(first), weights(second)
+    assert before.keys() == after.keys()
+    for name, weight in before.items():
+        assert torch.allclose(weight.float(), after[name].float(), atol=1e-3), name
+    assert all(torch.equal(before[k], after[k]) for k in before if k.startswith("vae."))
+    assert any(not torch.equal(before[k], after[k]) for k in before if k.startswith("unet."))
+    assert measures["start"]["name"] == "first"
+    noted = PretrainSettings.model_validate_json((second / "settings.json").read_text())
+    assert noted.diffusion.channels == settings.diffusion.channels
+    assert noted.template == settings.template
+    card = (second / "README.md").read_text()
+    assert "--base first" in card
+    assert "from scratch" not in card
+
+
+def test_a_base_that_does_not_fit_is_refused(
+    photos: Path, settings: PretrainSettings, tmp_path: Path
+) -> None:
+    out = tmp_path / "base"
+    with pytest.raises(UserError, match="is not what"):
+        pretrain(photos, out, settings, base=photos)
+    with pytest.raises(UserError, match="leave out --autoencoder"):
+        pretrain(photos, out, settings, base=photos, autoencoder=photos)
+    pretrain(photos, out, settings)
+    larger = settings.model_copy(update={"size": 2 * settings.size})
+    with pytest.raises(UserError, match="leave out --size"):
+        pretrain(photos, tmp_path / "larger", larger, base=out)
+
+
 def test_autoencoder_that_is_not_one_is_refused(
     photos: Path, settings: PretrainSettings, tmp_path: Path
 ) -> None:
