@@ -33,7 +33,7 @@ from benchmarks.corpus import ORIGINALS, SHARES, add_input_options, make_corpus,
 from benchmarks.load import BOUNDARY, LoadGenerator, form_body
 from benchmarks.references.in_process import Rate, with_processes, with_threads
 from benchmarks.servers import Running, maps, serving
-from porcelain.cli.demo import free_port
+from porcelain.cli.local_server import free_port
 
 CONNECTIONS = 8
 WORKERS = 2

@@ -44,7 +44,7 @@ from rich.table import Table
 
 from benchmarks.servers import Running, serving
 from porcelain.bundle import LORA_FILE, Bundle, load_bundle
-from porcelain.cli.demo import free_port
+from porcelain.cli.local_server import free_port
 from porcelain.prompts import prompt_for
 from porcelain.vocabulary import load_taxonomy
 
