@@ -14,6 +14,7 @@ from http import HTTPStatus
 from services.admission import Admission
 from services.asgi import AsgiApp, ClientGoneError, Receive, Request, Response, Scope, Send
 from services.auth import BearerKeys
+from services.balance import ConnectionBalance
 from services.logs import LOGGER
 from services.metrics import HttpMetrics, exposition
 from services.problems import MEDIA_TYPE, Problem, not_ready, problem_of
@@ -55,6 +56,7 @@ class RestApp:
         readiness: Readiness,
         metrics: HttpMetrics,
         keys: BearerKeys,
+        balance: ConnectionBalance | None = None,
         log_requests: bool = True,
     ) -> None:
         self._routes = {
@@ -67,6 +69,7 @@ class RestApp:
         self._readiness = readiness
         self._metrics = metrics
         self._keys = keys
+        self._balance = balance
         self._log_requests = log_requests
         self._logger = logging.getLogger(LOGGER)
 
@@ -100,6 +103,8 @@ class RestApp:
             response = Response(
                 problem.body(request.id), MEDIA_TYPE, int(problem.http_status), problem.headers
             )
+        if self._balance is not None and self._balance.answered(self._admission.requests):
+            response.headers["Connection"] = "close"
         await response.send(send, request.id)
         self._finish(request, name, response.status, reason, started)
 

@@ -22,6 +22,7 @@ from porcelain.bundle import load_bundle
 from porcelain.predictor import Predictor
 from services.admission import Admission
 from services.auth import BearerKeys
+from services.balance import ConnectionBalance
 from services.bento import (
     INNER_SERVER,
     RestService,
@@ -122,6 +123,7 @@ class ClassifierService:
             readiness=self._readiness,
             metrics=HttpMetrics(),
             keys=keys,
+            balance=ConnectionBalance(shared_folder(), worker_index(), SETTINGS.worker_count),
             log_requests=SETTINGS.log_requests,
         )
 
