@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +19,19 @@ from sampling.embeddings import PromptEmbeddings
 from sampling.request import OnStep, SampleRequest, SamplingCancelledError
 
 
+@dataclass(frozen=True)
+class Start:
+    """Pictures to begin at, in place of pure noise (SDEdit: Meng et al., arXiv 2108.01073).
+
+    Attributes:
+        latents: One per request, scaled as the UNet takes them, [N, channels, h, w].
+        strength: Share of the steps that are taken, above 0 to 1: how much may change.
+    """
+
+    latents: Tensor
+    strength: float
+
+
 @torch.inference_mode()
 def denoise(
     pipeline: StableDiffusionPipeline,
@@ -26,6 +40,7 @@ def denoise(
     *,
     steps: int,
     shape: tuple[int, int, int],
+    start: Start | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """Latents [N, channels, h, w] of `requests`, in order.
@@ -36,6 +51,7 @@ def denoise(
         requests: At least one.
         steps: Of the scheduler.
         shape: Channels, height and width of one picture's latents.
+        start: Where to begin, as `StableDiffusionImg2ImgPipeline` does; None is pure noise.
         on_step: See `OnStep`.
 
     Raises:
@@ -50,10 +66,17 @@ def denoise(
     if "generator" in inspect.signature(scheduler.step).parameters:
         step_options["generator"] = generators
     noise = torch.cat([torch.randn((1, *shape), generator=one) for one in generators])
-    latents: Tensor = noise.to(device, dtype) * scheduler.init_noise_sigma
+    noise = noise.to(device, dtype)
+    timesteps = scheduler.timesteps
+    if start is None:
+        latents: Tensor = noise * scheduler.init_noise_sigma
+    else:
+        timesteps = _late_timesteps(scheduler, steps, start.strength)
+        begun = timesteps[:1].repeat(len(requests))
+        latents = scheduler.add_noise(start.latents.to(device, dtype), noise, begun)
     guidance = _Guidance(embeddings, requests, device, dtype)
-    total = len(scheduler.timesteps)
-    for number, timestep in enumerate(scheduler.timesteps, start=1):
+    total = len(timesteps)
+    for number, timestep in enumerate(timesteps, start=1):
         inputs = guidance.expand(scheduler.scale_model_input(latents, timestep))
         prediction = pipeline.unet(
             inputs, timestep, encoder_hidden_states=guidance.conditions, return_dict=False
@@ -62,6 +85,16 @@ def denoise(
         if on_step is not None and not on_step(number, total):
             raise SamplingCancelledError
     return latents
+
+
+def _late_timesteps(scheduler: Any, steps: int, strength: float) -> Tensor:  # noqa: ANN401 - any of diffusers' schedulers
+    """The last of a scheduler's timesteps, of which it is told; at least one."""
+    taken = max(1, min(int(steps * strength), steps))
+    begin = (steps - taken) * scheduler.order
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(begin)
+    timesteps: Tensor = scheduler.timesteps[begin:]
+    return timesteps
 
 
 class _Guidance:

@@ -14,7 +14,7 @@ from torch import Tensor
 from porcelain.bundle import LORA_FILE, Bundle
 from porcelain.errors import UserError
 from sampling.base import choose_device, default_dtype, load_pipeline
-from sampling.denoising import denoise
+from sampling.denoising import Start, denoise
 from sampling.embeddings import PromptEmbeddings
 from sampling.finding import find_base
 from sampling.lora import fuse_lora
@@ -140,19 +140,68 @@ class Generator:
         self._check(steps, width, height)
         if not requests:
             return []
-        channels = int(self._pipeline.unet.config.in_channels)
-        shape = (channels, height // self.multiple, width // self.multiple)
         with self._lock:
-            latents = denoise(
-                self._pipeline,
-                self._embeddings,
-                requests,
-                steps=steps,
-                shape=shape,
-                on_step=on_step,
-            )
-            pixels = self._decode(latents, DECODED_AT_ONCE.get(self.device.type, 0))
-        return list(pixels)
+            return self._run(requests, steps, (height, width), None, on_step)
+
+    def vary(
+        self,
+        requests: Sequence[SampleRequest],
+        pictures: Sequence[npt.NDArray[np.uint8]],
+        *,
+        strength: float,
+        steps: int,
+        on_step: OnStep | None = None,
+    ) -> list[npt.NDArray[np.uint8]]:
+        """Change pictures towards their requests, all in one denoising batch.
+
+        Args:
+            requests: What each picture is to become.
+            pictures: RGB [height, width, 3], one per request, all of one size.
+            strength: Share of the noise that is added and of the steps that are taken, above 0 to
+                1: 0.3 keeps the form, 0.8 little more than the colours.
+            steps: That pure noise would take.
+            on_step: As for `sample`.
+
+        Returns:
+            RGB pictures [height, width, 3], in order.
+
+        Raises:
+            UserError: Steps, size or strength that the model cannot do.
+            SamplingCancelledError: `on_step` said so.
+            ValueError: Not one picture per request, or of several sizes.
+        """
+        if not 0 < strength <= 1:
+            raise UserError(f"A strength of {strength} is not possible; above 0, up to 1.")
+        if len(pictures) != len(requests):
+            raise ValueError(f"{len(pictures)} pictures for {len(requests)} requests")
+        if not requests:
+            return []
+        stacked = np.stack(pictures)
+        height, width = stacked.shape[1:3]
+        self._check(steps, width, height)
+        with self._lock:
+            start = Start(self._encode(stacked), strength)
+            return self._run(requests, steps, (height, width), start, on_step)
+
+    def _run(
+        self,
+        requests: Sequence[SampleRequest],
+        steps: int,
+        size: tuple[int, int],
+        start: Start | None,
+        on_step: OnStep | None,
+    ) -> list[npt.NDArray[np.uint8]]:
+        channels = int(self._pipeline.unet.config.in_channels)
+        latents = denoise(
+            self._pipeline,
+            self._embeddings,
+            requests,
+            steps=steps,
+            shape=(channels, size[0] // self.multiple, size[1] // self.multiple),
+            start=start,
+            on_step=on_step,
+        )
+        return list(self._decode(latents, DECODED_AT_ONCE.get(self.device.type, 0)))
 
     def _check(self, steps: int, width: int, height: int) -> None:
         most = int(self._pipeline.scheduler.config.num_train_timesteps)
@@ -164,6 +213,17 @@ class Generator:
                 f"A picture of {width} x {height} is not possible; both must be multiples of "
                 f"{multiple}."
             )
+
+    @torch.inference_mode()
+    def _encode(self, pictures: npt.NDArray[np.uint8]) -> Tensor:
+        """The mean latents [N, channels, h, w] of pictures [N, H, W, 3], one at a time."""
+        vae = self._pipeline.vae
+        latents = []
+        for picture in pictures:
+            unit = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+            encoded = vae.encode(unit.to(vae.device, vae.dtype)).latent_dist.mode()
+            latents.append(encoded * vae.config.scaling_factor)
+        return torch.cat(latents)
 
     @torch.inference_mode()
     def _decode(self, latents: Tensor, most_pixels: int) -> npt.NDArray[np.uint8]:
