@@ -70,6 +70,11 @@ porcelain generator synthesize --bundle runs/generator --out data/synthetic --pl
 porcelain generator synthesize --bundle runs/generator --out data/vases --count 20 \
 --labels glaze=celadon,kiln=longquan,type=vase
 
+[bold]Variations of the rare photographs, in place of pictures from nothing:[/]
+
+porcelain generator synthesize --bundle runs/generator --data photographs --vary 0.6 \
+--classifier runs/classifier --out data/variations
+
 Ends with status 1 where not one picture passed the filter.
 """
 
@@ -401,6 +406,14 @@ def synthesize(
         bool,
         typer.Option("--allow-unseen", help="Also join labels that no photograph shows together."),
     ] = False,
+    vary: Annotated[
+        float | None,
+        typer.Option(
+            metavar="STRENGTH",
+            help="Begin at training photographs of the kind, not at noise, and change them by "
+            "this much: 0.3 keeps the form, 0.8 little more than colours.",
+        ),
+    ] = None,
     agreement: Annotated[
         list[str] | None,
         typer.Option(
@@ -456,6 +469,7 @@ def synthesize(
         rule=rule,
         tasks=None if task is None else tuple(task),
         allow_unseen=allow_unseen,
+        variation=vary,
         attempts=attempts,
         steps=steps,
         guidance_scale=guidance_scale,

@@ -55,6 +55,20 @@ class Painter:
     def __init__(self) -> None:
         self.sampled: list[SampleRequest] = []
         self.batches: list[int] = []
+        self.varied: list[tuple[float, np.ndarray]] = []
+
+    def vary(
+        self,
+        requests: Sequence[SampleRequest],
+        pictures: Sequence[np.ndarray],
+        *,
+        strength: float,
+        steps: int,
+        on_step: OnStep | None = None,
+    ) -> list[np.ndarray]:
+        self.varied += [(strength, picture) for picture in pictures]
+        height, width = pictures[0].shape[:2]
+        return self.sample(requests, steps=steps, width=width, height=height, on_step=on_step)
 
     def sample(
         self,

@@ -19,6 +19,7 @@ from porcelain.vocabulary import TASKS
 from sampling.request import OnStep, SampleRequest
 from training.data.allotment import Kind
 from training.generator.synthesis.kinds import labels_of
+from training.generator.synthesis.variation import Originals
 
 
 class Sampler(Protocol):
@@ -36,6 +37,18 @@ class Sampler(Protocol):
         """One RGB picture [height, width, 3] per request."""
         ...
 
+    def vary(
+        self,
+        requests: Sequence[SampleRequest],
+        pictures: Sequence[npt.NDArray[np.uint8]],
+        *,
+        strength: float,
+        steps: int,
+        on_step: OnStep | None = None,
+    ) -> list[npt.NDArray[np.uint8]]:
+        """One RGB picture per request, begun at a picture [height, width, 3] each."""
+        ...
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -46,12 +59,14 @@ class Candidate:
         attempt: Counts the candidates of a kind, from 0.
         prompt: What the generator is asked for.
         seed: Of its own random numbers.
+        original: The photograph that it is a variation of, if it is one.
     """
 
     kind: Kind
     attempt: int
     prompt: str
     seed: int
+    original: str | None = None
 
     @property
     def name(self) -> str:
@@ -71,7 +86,8 @@ class Candidate:
             file_name,
             {task: known.get(task) for task in TASKS},
             synthetic=True,
-            extra={"prompt": self.prompt, "seed": str(self.seed), "generator": generator},
+            extra={"prompt": self.prompt, "seed": str(self.seed), "generator": generator}
+            | ({"original": self.original} if self.original else {}),
         )
 
 
@@ -95,6 +111,7 @@ class CandidateStore:
         sampling: SamplingDefaults,
         generator: str,
         signing: Signing | None = None,
+        originals: Originals | None = None,
     ) -> None:
         """Keep pictures in `folder`.
 
@@ -104,6 +121,7 @@ class CandidateStore:
             sampling: Steps, guidance and size.
             generator: Its digest, for the mark.
             signing: Who signs content credentials; None signs nothing.
+            originals: What candidates that are variations begin at.
         """
         self._folder = folder
         self._load = load
@@ -111,6 +129,7 @@ class CandidateStore:
         self._sampling = sampling
         self._generator = generator
         self._signing = signing
+        self._originals = originals
 
     def path(self, candidate: Candidate) -> Path:
         """Where the picture is, or will be."""
@@ -146,8 +165,17 @@ class CandidateStore:
     ) -> list[npt.NDArray[np.uint8]]:
         self._sampler = self._sampler or self._load()
         guidance = self._sampling.guidance_scale
+        requests = [SampleRequest(item.prompt, item.seed, guidance) for item in batch]
+        if self._originals is not None:
+            return self._sampler.vary(
+                requests,
+                [self._originals.read(item.original) for item in batch if item.original],
+                strength=self._originals.strength,
+                steps=self._sampling.steps,
+                on_step=on_step,
+            )
         return self._sampler.sample(
-            [SampleRequest(item.prompt, item.seed, guidance) for item in batch],
+            requests,
             steps=self._sampling.steps,
             width=self._sampling.width,
             height=self._sampling.height,

@@ -42,6 +42,7 @@ class ManifestRow(_Frozen):
         labels: What it was to show.
         prompt: With `seed`, `steps` and the rest, enough to make it again.
         generator: The digest of the generator's bundle.
+        original: The photograph that it is a variation of, if it is one.
         kept: Whether it is in the dataset.
         reasons: Why not.
         misread: The tasks that the classifier reads otherwise.
@@ -59,6 +60,7 @@ class ManifestRow(_Frozen):
     width: int
     height: int
     generator: str
+    original: str | None = None
     kept: bool
     reasons: list[Reason]
     misread: list[str]
@@ -78,6 +80,7 @@ class ManifestRow(_Frozen):
             prompt=candidate.prompt,
             seed=candidate.seed,
             **sampling.model_dump(),
+            original=candidate.original,
             generator=generator,
             kept=verdict.kept,
             reasons=list(verdict.reasons),

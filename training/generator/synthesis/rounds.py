@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from training.data.allotment import Kind
-from training.generator.synthesis.candidates import Candidate, seed_of
+from training.generator.synthesis.candidates import Candidate
 from training.generator.synthesis.filtering import Verdict
 from training.generator.synthesis.plan import Plan
 
@@ -25,9 +25,8 @@ class Watcher(Protocol):
 
 def sample_until_met(
     plan: Plan,
-    prompts: Mapping[Kind, str],
+    candidate: Callable[[Kind, int], Candidate],
     *,
-    seed: int,
     attempts: int,
     batch_size: int,
     fetch: Fetch,
@@ -40,8 +39,7 @@ def sample_until_met(
 
     Args:
         plan: What is wanted.
-        prompts: Per kind.
-        seed: Of the pictures' seeds.
+        candidate: The candidate of a kind and an attempt.
         attempts: Most pictures sampled of a kind, as a multiple of those planned.
         batch_size: Pictures sampled at once.
         fetch: Samples a batch.
@@ -56,7 +54,7 @@ def sample_until_met(
     kept: Counter[Kind] = Counter()
     while True:
         wanted = [
-            Candidate(kind, attempt, prompts[kind], seed_of(seed, kind, attempt))
+            candidate(kind, attempt)
             for kind, attempt in _next_attempts(plan, tried, kept, attempts)
         ]
         if not wanted:

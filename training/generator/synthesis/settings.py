@@ -30,6 +30,8 @@ class SynthesisSettings(BaseModel):
         rule: How kinds share them.
         tasks: Tasks by whose labels rarity is measured.
         allow_unseen: Make combinations of labels that no photograph shows.
+        variation: In place of noise, begin at training photographs of the kind and change them by
+            this much, above 0 to 1; None makes pictures from nothing.
         attempts: Most pictures sampled for each one planned of a kind.
         steps: Of the sampler; None takes the bundle's.
         guidance_scale: Likewise.
@@ -50,6 +52,7 @@ class SynthesisSettings(BaseModel):
     rule: Rule = Rule.RARITY
     tasks: tuple[str, ...] = TASKS
     allow_unseen: bool = False
+    variation: Annotated[float | None, Field(gt=0, le=1)] = None
     attempts: Annotated[int, Field(ge=1)] = 6
     steps: Annotated[int | None, Field(ge=1, le=1000)] = None
     guidance_scale: Annotated[float | None, Field(ge=0, le=50)] = None

@@ -15,7 +15,7 @@ from porcelain.predictor import Predictor
 from porcelain.prompts import prompt_for
 from porcelain.vocabulary import TASKS, load_taxonomy
 from training.data.allotment import Kind
-from training.generator.synthesis.candidates import Candidate, CandidateStore, Sampler
+from training.generator.synthesis.candidates import Candidate, CandidateStore, Sampler, seed_of
 from training.generator.synthesis.caveats import (
     learned_test_pictures,
     photographs_passed,
@@ -38,6 +38,7 @@ from training.generator.synthesis.results import (
 from training.generator.synthesis.rounds import sample_until_met
 from training.generator.synthesis.settings import SynthesisSettings
 from training.generator.synthesis.sources import Sources, open_sources
+from training.generator.synthesis.variation import Originals, find_originals
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class _Run:
     classifier: Bundle | None
     settings: SynthesisSettings
     plan: Plan
+    originals: Originals | None = None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -183,7 +185,11 @@ def _prepare(inputs: Inputs, settings: SynthesisSettings, reporter: Reporter) ->
     for warning in warnings:
         reporter.message(warning)
     reporter.planned(plan)
-    return _Run(sources, classifier, resolved, plan, warnings)
+    originals = None
+    if resolved.variation is not None:
+        size = (resolved.sampling.width, resolved.sampling.height)
+        originals = find_originals(sources.training, plan, resolved.variation, size)
+    return _Run(sources, classifier, resolved, plan, originals, warnings)
 
 
 def _read_photographs(
@@ -209,11 +215,15 @@ def _read_photographs(
 
 def _sampling_identity(run: _Run) -> dict[str, object]:
     """What pictures sampled earlier must have in common with these."""
-    return {
+    identity: dict[str, object] = {
         "generator": run.sources.bundle.manifest.digest(),
         "sampling": run.settings.sampling.model_dump(mode="json"),
         "seed": run.settings.seed,
     }
+    if run.originals is not None:
+        identity["variation"] = run.originals.strength
+        identity["photographs"] = run.originals.photographs.digest()
+    return identity
 
 
 def _sample(
@@ -226,13 +236,21 @@ def _sample(
 
         return Generator.load(bundle, base=inputs.base, device=inputs.device)
 
-    store = CandidateStore(work, load, settings.sampling, bundle.manifest.digest(), inputs.signing)
+    store = CandidateStore(
+        work, load, settings.sampling, bundle.manifest.digest(), inputs.signing, run.originals
+    )
     taxonomy = load_taxonomy(bundle.path)
     template = bundle.generator.prompt_template
     prompts = {
         planned.kind: prompt_for(labels_of(planned.kind), taxonomy, template)
         for planned in run.plan.kinds
     }
+
+    def candidate(kind: Kind, attempt: int) -> Candidate:
+        original = None if run.originals is None else run.originals.of(kind, attempt)
+        seed = seed_of(settings.seed, kind, attempt)
+        return Candidate(kind, attempt, prompts[kind], seed, original)
+
     state = {"kept": 0, "sampled": 0}
 
     def tell(note: str = "") -> None:
@@ -253,8 +271,7 @@ def _sample(
     tell()
     return sample_until_met(
         run.plan,
-        prompts,
-        seed=settings.seed,
+        candidate,
         attempts=settings.attempts,
         batch_size=settings.batch_size,
         fetch=fetch,

@@ -96,6 +96,45 @@ def test_the_plan_is_met_and_every_mistake_dropped_for_its_reason(inputs, painte
     assert any("step 2/3" in note for _, note in progress)
 
 
+def test_variations_begin_at_training_photographs_of_their_kind(inputs, painter, tmp_path):
+    out = tmp_path / "variations"
+    square = SETTINGS.model_copy(update={"variation": 0.4, "height": SETTINGS.width})
+    synthesize(inputs, out, square)
+    training = set(read_split(inputs.data / "split.json").names["train"])
+    kinds = {r.file_name: kind_of(r.labels) for r in load_dataset(inputs.data).records}
+    rows = manifest(out)
+    assert len(painter.varied) == len(rows) > 0
+    assert {strength for strength, _ in painter.varied} == {0.4}
+    assert {picture.shape for _, picture in painter.varied} == {(160, 160, 3)}
+    for row in rows:
+        assert row.original in training
+        assert kinds[row.original] == kind_of(row.labels)
+    # All of a kind in turns, before one comes again.
+    blue = [row for row in rows if kind_of(row.labels) == BLUE]
+    names = {name for name in training if kinds[name] == BLUE}
+    assert {row.original for row in blue if row.attempt < len(names)} == names
+    by_name = {record.file_name: record for record in load_dataset(out).records}
+    for row in rows:
+        if row.file_name:
+            assert by_name[row.file_name].extra["original"] == row.original
+
+
+def test_variations_need_photographs_and_squares(inputs, generator, painter, tmp_path):
+    square = SETTINGS.model_copy(update={"variation": 0.4, "height": SETTINGS.width})
+    with pytest.raises(UserError, match="give --data"):
+        synthesize(Inputs(generator), tmp_path / "out", square)
+    with pytest.raises(UserError, match="square"):
+        synthesize(inputs, tmp_path / "out", SETTINGS.model_copy(update={"variation": 0.4}))
+    unseen = (BLUE[0], kind_of(truth("red"))[1], None, None)
+    with pytest.raises(UserError, match="nothing to vary"):
+        synthesize(
+            Inputs(generator, data=inputs.data, kinds=(unseen,)),
+            tmp_path / "out",
+            square.model_copy(update={"count": 2, "allow_unseen": True}),
+        )
+    assert not painter.sampled
+
+
 def test_the_report_counts_what_the_manifest_says(inputs, painter, tmp_path):
     out = tmp_path / "synthetic"
     report = synthesize(inputs, out, SETTINGS)
