@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 
 from porcelain.bundle import CLASSIFIER_MODEL_FILE, Bundle, ClassifierInfo
+from porcelain.conformal import label_sets, limits
 from porcelain.domain import DOMAIN_FILE, load_reference, similarity
 from porcelain.errors import BundleError, UserError
 from porcelain.occlusion import evidence, occlude
@@ -55,12 +57,22 @@ class Candidate:
 
 @dataclass(frozen=True)
 class TaskPrediction:
-    """The answer to one task: the best label, whether it is too unsure to count, the top few."""
+    """The answer to one task: the best label, whether it is too unsure to count, the top few.
+
+    Attributes:
+        label: The most probable one.
+        probability: Its calibrated probability.
+        abstained: Whether that is under the task's threshold.
+        top: The most probable labels, the best first.
+        label_set: The labels among which the true one is with the chance that was asked for; None
+            unless it was, and the bundle is calibrated for it.
+    """
 
     label: str
     probability: float
     abstained: bool
     top: tuple[Candidate, ...]
+    label_set: tuple[str, ...] | None = None
 
 
 class Predictor:
@@ -125,9 +137,12 @@ class Predictor:
         missing = {*self.tasks, FEATURES} - outputs
         if missing:
             raise BundleError(f"{bundle.path} lacks the outputs {', '.join(sorted(missing))}.")
-        # Another graph's features are not comparable with those that the bundle remembers.
-        knows = self.info.in_domain_threshold is not None and graph == CLASSIFIER_MODEL_FILE
-        self._reference = load_reference(bundle.path / DOMAIN_FILE) if knows else None
+        # Another graph's features are not comparable: each has its own, in its folder.
+        remembered = PurePosixPath(graph).with_name(DOMAIN_FILE)
+        knows = self.info.in_domain_threshold is not None and str(remembered) in (
+            bundle.manifest.files
+        )
+        self._reference = load_reference(bundle.path / remembered) if knows else None
 
     def run(
         self, images: npt.NDArray[np.uint8], *, features: bool = False, activation: bool = False
@@ -187,11 +202,7 @@ class Predictor:
         """Answer every task for each prepared picture, in order."""
         if not images:
             return []
-        return self.interpret(self.run(np.stack(images)), top_k=top_k)
-
-    def interpret(self, outputs: Outputs, *, top_k: int = 3) -> list[dict[str, TaskPrediction]]:
-        """Turn a batch's probabilities into labels, abstentions and the `top_k` candidates."""
-        return interpret(self.info, outputs, top_k=top_k)
+        return interpret(self.info, self.run(np.stack(images)), top_k=top_k)
 
     def warm_up(self) -> None:
         """Run once on a blank picture, so that the first caller does not pay for set-up."""
@@ -200,11 +211,17 @@ class Predictor:
 
 
 def interpret(
-    info: ClassifierInfo, outputs: Outputs, *, top_k: int = 3
+    info: ClassifierInfo, outputs: Outputs, *, top_k: int = 3, coverage: float | None = None
 ) -> list[dict[str, TaskPrediction]]:
     """Turn a batch's probabilities into labels, abstentions and the `top_k` candidates.
 
     Apart from `Predictor`, for those who receive outputs from a process that has the graph.
+
+    Args:
+        info: Of the bundle that answered.
+        outputs: Of N pictures.
+        top_k: Candidates per task.
+        coverage: Of the label sets; None asks for none.
     """
     count = len(next(iter(outputs.probabilities.values())))
     answers: list[dict[str, TaskPrediction]] = [{} for _ in range(count)]
@@ -212,9 +229,17 @@ def interpret(
         threshold = info.abstention_thresholds[task]
         rows = outputs.probabilities[task]
         order = np.argsort(-rows, axis=1, kind="stable")[:, : max(1, top_k)]
-        for answer, row, best in zip(answers, rows, order, strict=True):
+        sets: list[list[str]] | list[None] = [None] * count
+        if coverage is not None and task in info.conformity:
+            within = limits(info.conformity[task], labels, coverage)
+            sets = label_sets(rows, labels, within)
+        for answer, row, best, chosen in zip(answers, rows, order, sets, strict=True):
             top = tuple(Candidate(labels[i], float(row[i])) for i in best)
             answer[task] = TaskPrediction(
-                top[0].label, top[0].probability, top[0].probability < threshold, top
+                label=top[0].label,
+                probability=top[0].probability,
+                abstained=top[0].probability < threshold,
+                top=top,
+                label_set=None if chosen is None else tuple(chosen),
             )
     return answers

@@ -32,10 +32,17 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A parsed form: text fields, and files in order."""
+    """A parsed form.
+
+    Attributes:
+        fields: Text fields that may be there once.
+        files: In order.
+        lists: Text fields that may be there several times, in order.
+    """
 
     fields: dict[str, str]
     files: list[Part]
+    lists: dict[str, list[str]]
 
 
 class _Collector:
@@ -90,13 +97,16 @@ def _options(header: str) -> tuple[str, dict[str, str]]:
     }
 
 
-def parse_form(content_type: str, body: bytes, max_parts: int) -> Form:
+def parse_form(
+    content_type: str, body: bytes, max_parts: int, repeated: frozenset[str] = frozenset()
+) -> Form:
     """Parse a complete body.
 
     Args:
         content_type: The request's Content-Type, with its boundary.
         body: All of the body.
         max_parts: Most parts.
+        repeated: Text fields that may be there several times.
 
     Raises:
         Problem: 400 malformed, 413 too many parts or too long a field, 415 not a form.
@@ -128,17 +138,22 @@ def parse_form(content_type: str, body: bytes, max_parts: int) -> Form:
         raise bad_request("form", f"The form is malformed: {error}.") from error
     if not collector.complete:
         raise bad_request("form", "The form ends before its closing boundary; send all of it.")
-    return _form(collector.parts)
+    return _form(collector.parts, repeated)
 
 
-def _form(parts: list[Part]) -> Form:
+def _form(parts: list[Part], repeated: frozenset[str]) -> Form:
     fields: dict[str, str] = {}
+    lists: dict[str, list[str]] = {}
     for part in parts:
         if part.filename is not None:
             continue
         if len(part.data) > MAX_FIELD_BYTES:
             raise too_large(f"The text field {part.name!r} has more than {MAX_FIELD_BYTES} bytes.")
-        if part.name in fields:
+        text = part.data.decode("utf-8", errors="replace")
+        if part.name in repeated:
+            lists.setdefault(part.name, []).append(text)
+        elif part.name in fields:
             raise bad_request("form", f"The field {part.name!r} is there twice; send it once.")
-        fields[part.name] = part.data.decode("utf-8", errors="replace")
-    return Form(fields, [part for part in parts if part.filename is not None])
+        else:
+            fields[part.name] = text
+    return Form(fields, [part for part in parts if part.filename is not None], lists)

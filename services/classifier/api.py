@@ -11,17 +11,19 @@ from porcelain.conformal import DEFAULT_COVERAGE, LARGEST_COVERAGE, LEAST_COVERA
 from porcelain.errors import ImageError
 from porcelain.images import FORMATS
 from services.asgi import Request, Response, json_response
-from services.classifier.classifying import DEFAULT_TOP_K, Answer, Classifier, Options
+from services.classifier.answers import Answer, Answered, object_entries, picture_entry
+from services.classifier.classifying import DEFAULT_TOP_K, Classifier, Options
 from services.classifier.openapi import build_document
 from services.classifier.settings import ClassifierSettings
 from services.forms import MULTIPART, Form, parse_form
-from services.problems import bad_request, problem_of, too_large, unsupported_type
+from services.problems import bad_request, too_large, unsupported_type
 from services.rest import Route
 
 FORM_OVERHEAD = 64 * 1024  # boundaries, part headers and option fields around the pictures
 OPTION_PARTS = 8
 SIDE_BY_SIDE = 8  # pictures of one batch request that wait for the model at a time
 OPTIONS = {"top_k", "explain", "label_sets", "coverage"}
+REPEATED = frozenset({"object"})
 _TRUE = {"true", "1", "yes", "on"}
 _FALSE = {"false", "0", "no", "off"}
 
@@ -36,7 +38,7 @@ class ClassifierApi:
         manifest = bundle.manifest
         self._settings = settings
         self._classifier = classifier
-        self._calibrated = bool(bundle.classifier.conformity)
+        self._info = bundle.classifier
         self._model = {
             "name": manifest.name,
             "version": manifest.version,
@@ -77,14 +79,16 @@ class ClassifierApi:
                 f"Send the picture as {MULTIPART} in the field 'image', or as the body with "
                 f"Content-Type image/*; not as {kind or 'an undeclared type'}."
             )
-        answer = await self._classifier.classify(data, self._options(fields))
-        return json_response({"model": self._model, **answer})
+        answered = await self._classifier.classify(data, self._options(fields))
+        return json_response({"model": self._model, **answered.answer})
 
     async def classify_batch(self, request: Request) -> Response:
-        """Answer several pictures, each on its own."""
+        """Answer several pictures, each on its own, and what they show together."""
         if request.content_type() != MULTIPART:
             raise unsupported_type(f"Send the pictures as {MULTIPART} in the field 'images'.")
-        form = await self._form(request, self._settings.max_batch_bytes, self._settings.max_batch)
+        form = await self._form(
+            request, self._settings.max_batch_bytes, self._settings.max_batch, REPEATED
+        )
         pictures = _files(form, "images")
         options = self._options({**self._query(request), **form.fields})
         if len(pictures) > self._settings.max_batch:
@@ -92,23 +96,36 @@ class ClassifierApi:
                 f"{len(pictures)} pictures are more than the {self._settings.max_batch} that one "
                 "request may hold; send several requests."
             )
-        results: list[Answer] = []
+        objects = _objects(form, len(pictures))
+        results: list[Answered | ImageError] = []
         for start in range(0, len(pictures), SIDE_BY_SIDE):
             some = pictures[start : start + SIDE_BY_SIDE]
             results += await asyncio.gather(*(self._entry(data, options) for data in some))
-        return json_response({"model": self._model, "results": results})
+        answer: Answer = {"model": self._model, "results": [picture_entry(one) for one in results]}
+        if objects:
+            answer["objects"] = object_entries(self._info, results, objects, options.top_k)
+        return json_response(answer)
 
-    async def _entry(self, data: bytes, options: Options) -> Answer:
+    async def _entry(self, data: bytes, options: Options) -> Answered | ImageError:
         try:
             return await self._classifier.classify(data, options)
         except ImageError as error:
-            return {"error": problem_of(error).members()}
+            return error
 
-    async def _form(self, request: Request, max_bytes: int, max_files: int) -> Form:
+    async def _form(
+        self,
+        request: Request,
+        max_bytes: int,
+        max_files: int,
+        repeated: frozenset[str] = frozenset(),
+    ) -> Form:
         body = await request.body(max_bytes + FORM_OVERHEAD, self._settings.upload_seconds)
         # A few files too many are let through to be named in a clear refusal.
         return parse_form(
-            request.header(b"content-type"), body, max_parts=max_files + 1 + OPTION_PARTS
+            request.header(b"content-type"),
+            body,
+            max_parts=(max_files + 1) * (1 + len(repeated)) + OPTION_PARTS,
+            repeated=repeated,
         )
 
     @staticmethod
@@ -142,7 +159,7 @@ class ClassifierApi:
             raise bad_request(
                 "option", f"coverage must be a number from {LEAST_COVERAGE} to {LARGEST_COVERAGE}."
             )
-        if wanted and not self._calibrated:
+        if wanted and not self._info.conformity:
             raise bad_request(
                 "option", "This model was not calibrated for label sets; leave label_sets out."
             )
@@ -171,6 +188,18 @@ def _files(form: Form, field: str) -> list[bytes]:
     if not form.files:
         raise bad_request("missing_field", f"Send the picture's file in the field {field!r}.")
     return [part.data for part in form.files]
+
+
+def _objects(form: Form, pictures: int) -> list[str]:
+    """The object that each picture shows; empty where none is named."""
+    names = [name.strip() for name in form.lists.get("object", [])]
+    if names and len(names) != pictures:
+        raise bad_request(
+            "option",
+            f"{len(names)} fields 'object' for {pictures} pictures; send one for each picture, in "
+            "their order, blank where a picture stands alone.",
+        )
+    return names if any(names) else []
 
 
 def _only_picture(form: Form) -> bytes:

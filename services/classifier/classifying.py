@@ -19,12 +19,17 @@ import numpy as np
 import numpy.typing as npt
 
 from porcelain.bundle import Bundle
-from porcelain.conformal import label_set, limits
 from porcelain.errors import ImageError
 from porcelain.explanation import heat_map_png
 from porcelain.images import DecodedImage
 from porcelain.predictor import Outputs, Predictor, interpret
 from porcelain.preparation import Pixels, decode_and_prepare
+from services.classifier.answers import (
+    Answer,
+    Answered,
+    shaped_label_sets,
+    shaped_predictions,
+)
 from services.classifier.metrics import ClassifierMetrics
 from services.classifier.packing import unpack
 from services.classifier.settings import ClassifierSettings
@@ -34,7 +39,6 @@ from services.problems import Problem
 DEFAULT_TOP_K = 3
 WARM_UP_PAUSE = 0.1  # seconds between attempts to reach an inner service that is loading
 
-Answer = dict[str, Any]
 Infer = Callable[[npt.NDArray[np.uint8], bool], Awaitable[npt.NDArray[np.float32]]]
 """Pictures, and whether to explain, to packed rows."""
 
@@ -68,7 +72,7 @@ class Classifier(ABC):
         """Load the model and run it once."""
 
     @abstractmethod
-    async def classify(self, data: bytes, options: Options) -> Answer:
+    async def classify(self, data: bytes, options: Options) -> Answered:
         """Answer one encoded picture.
 
         Raises:
@@ -109,23 +113,14 @@ class Classifier(ABC):
         decoded: DecodedImage,
         outputs: Outputs,
         options: Options,
-    ) -> Answer:
-        predictions = interpret(self._info, outputs, top_k=options.top_k)[0]
+    ) -> Answered:
+        predictions = interpret(
+            self._info, outputs, top_k=options.top_k, coverage=options.coverage
+        )[0]
         self._metrics.predicted(predictions)
         answer: Answer = {
             "image": {"width": decoded.width, "height": decoded.height, "format": decoded.format},
-            "predictions": {
-                task: {
-                    "label": prediction.label,
-                    "probability": round(prediction.probability, 6),
-                    "abstained": prediction.abstained,
-                    "top": [
-                        {"label": entry.label, "probability": round(entry.probability, 6)}
-                        for entry in prediction.top
-                    ],
-                }
-                for task, prediction in predictions.items()
-            },
+            "predictions": shaped_predictions(predictions),
         }
         if warnings := synthetic_warnings(data, self._limits, watermark=self._check_watermark):
             answer["warnings"] = warnings
@@ -135,28 +130,14 @@ class Classifier(ABC):
             answer["in_domain"] = {"value": score >= threshold, "score": round(score, 6)}
             self._metrics.judged(score >= threshold)
         if options.coverage is not None:
-            answer["label_sets"] = {
-                "coverage": options.coverage,
-                "labels": self._label_sets(outputs, options.coverage),
-            }
+            answer["label_sets"] = shaped_label_sets(predictions, options.coverage)
         if options.explain and outputs.activation is not None:
             shape = (decoded.width, decoded.height)
             answer["explanation"] = {
                 task: _data_uri(heat_map_png(pixels, heat, shape, self._info.resize))
                 for task, heat in zip(self._info.labels, outputs.activation[0], strict=True)
             }
-        return answer
-
-    def _label_sets(self, outputs: Outputs, coverage: float) -> dict[str, list[str]]:
-        info = self._info
-        return {
-            task: label_set(
-                outputs.probabilities[task][0],
-                info.labels[task],
-                limits(scores, info.labels[task], coverage),
-            )
-            for task, scores in info.conformity.items()
-        }
+        return Answered(answer, outputs)
 
 
 class WorkerClassifier(Classifier):
@@ -180,12 +161,12 @@ class WorkerClassifier(Classifier):
         predictor.warm_up()
         return predictor
 
-    async def classify(self, data: bytes, options: Options) -> Answer:
+    async def classify(self, data: bytes, options: Options) -> Answered:
         """Answer one encoded picture."""
-        answer: Answer = await self._job(self._work, data, options, explain=options.explain)
-        return answer
+        answered: Answered = await self._job(self._work, data, options, explain=options.explain)
+        return answered
 
-    def _work(self, data: bytes, options: Options) -> Answer:
+    def _work(self, data: bytes, options: Options) -> Answered:
         if self._predictor is None:
             raise RuntimeError("classify was called before open")
         pixels, decoded = self._decode(data)
@@ -225,7 +206,7 @@ class InnerServiceClassifier(Classifier):
             else:
                 return
 
-    async def classify(self, data: bytes, options: Options) -> Answer:
+    async def classify(self, data: bytes, options: Options) -> Answered:
         """Answer one encoded picture."""
         pixels, decoded = await self._job(self._decode, data)
         started = time.perf_counter()
@@ -234,8 +215,8 @@ class InnerServiceClassifier(Classifier):
         stage = metrics.explanation_seconds if options.explain else metrics.inference_seconds
         stage.observe(time.perf_counter() - started)
         outputs = unpack(self._info, packed)
-        answer: Answer = await self._job(self._answer, data, pixels, decoded, outputs, options)
-        return answer
+        answered: Answered = await self._job(self._answer, data, pixels, decoded, outputs, options)
+        return answered
 
 
 def _data_uri(png: bytes) -> str:

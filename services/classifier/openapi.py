@@ -10,7 +10,7 @@ from porcelain.conformal import DEFAULT_COVERAGE, LARGEST_COVERAGE, LEAST_COVERA
 from services.classifier.classifying import DEFAULT_TOP_K
 from services.classifier.schemas import BatchAnswer, ClassifyAnswer, ModelAnswer
 from services.classifier.settings import ClassifierSettings
-from services.forms import MULTIPART
+from services.forms import MAX_FIELD_BYTES, MULTIPART
 from services.openapi import Json, Operations, json_of
 from services.schemas import Problem
 
@@ -85,13 +85,12 @@ def _query(settings: ClassifierSettings) -> list[Json]:
     ]
 
 
-def _form(settings: ClassifierSettings, field: str, schema: Json) -> Json:
-    properties = {field: schema, **_option_schemas(settings)}
+def _form(settings: ClassifierSettings, required: str, fields: Json) -> Json:
     return {
         "schema": {
             "type": "object",
-            "required": [field],
-            "properties": properties,
+            "required": [required],
+            "properties": {**fields, **_option_schemas(settings)},
             "additionalProperties": False,
         }
     }
@@ -112,7 +111,7 @@ def _classify(operations: Operations, settings: ClassifierSettings, statuses: li
         "requestBody": {
             "required": True,
             "content": {
-                MULTIPART: _form(settings, "image", picture),
+                MULTIPART: _form(settings, "image", {"image": picture}),
                 "image/*": {"schema": picture},
             },
         },
@@ -122,16 +121,26 @@ def _classify(operations: Operations, settings: ClassifierSettings, statuses: li
 def _classify_batch(
     operations: Operations, settings: ClassifierSettings, statuses: list[int]
 ) -> Json:
-    pictures = {
-        "type": "array",
-        "minItems": 1,
-        "maxItems": settings.max_batch,
-        "items": {"type": "string", "format": "binary"},
+    fields = {
+        "images": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": settings.max_batch,
+            "items": {"type": "string", "format": "binary"},
+        },
+        "object": {
+            "type": "array",
+            "maxItems": settings.max_batch,
+            "items": {"type": "string", "maxLength": MAX_FIELD_BYTES},
+            "description": "The field once for each picture, in their order: what it shows, or "
+            "blank. Pictures of one object are also answered together, under objects.",
+        },
     }
     return {
         **operations.operation(
             "classify_batch",
-            "Answer several pictures; a bad one is an error entry in its place",
+            "Answer several pictures, and objects that several show; a bad picture is an error "
+            "entry in its place",
             json_of(BatchAnswer),
             statuses,
             protected=True,
@@ -139,6 +148,6 @@ def _classify_batch(
         "parameters": _query(settings),
         "requestBody": {
             "required": True,
-            "content": {MULTIPART: _form(settings, "images", pictures)},
+            "content": {MULTIPART: _form(settings, "images", fields)},
         },
     }

@@ -85,11 +85,31 @@ class Failed(Schema):
     error: Problem
 
 
+class ObjectClassified(Schema):
+    """The answer about an object that several pictures may show."""
+
+    object: str
+    pictures: list[int] = Field(description="Places of the pictures it rests on, from 0.")
+    predictions: dict[str, Prediction] = Field(
+        description="By task, from the mean of the pictures' log-probabilities."
+    )
+
+
+class ObjectFailed(Schema):
+    """An object none of whose pictures could be used."""
+
+    object: str
+    error: Problem
+
+
 class BatchAnswer(Schema):
     """The answer of /v1/classify_batch: one entry per picture, in order."""
 
     model: Model
     results: list[Classified | Failed]
+    objects: list[ObjectClassified | ObjectFailed] | None = Field(
+        None, description="One entry per object, where pictures name theirs."
+    )
 
 
 class Preprocessing(Schema):

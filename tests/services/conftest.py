@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from porcelain.bundle import CLASSIFIER_MODEL_FILE, ClassifierInfo, load_bundle, write_manifest
 from porcelain.cli.main import main
+from porcelain.domain import DOMAIN_FILE, encode_reference
 from tests.services.servers import Server, check_log, start_server
 
 __all__ = ["LABELS", "Server", "start_server"]
@@ -63,9 +64,11 @@ def colour_model() -> onnx.ModelProto:
 
 
 def write_colour_bundle(folder: Path) -> Path:
-    """Write a classifier bundle that answers red, green or blue."""
+    """Write a classifier bundle that answers red, green or blue, and has learned from reds."""
     folder.mkdir()
     onnx.save(colour_model(), folder / CLASSIFIER_MODEL_FILE)
+    reds = np.array([[0.8, 0.2, 0.2]]) + np.random.default_rng(0).normal(0, 0.02, (40, 3))
+    (folder / DOMAIN_FILE).write_bytes(encode_reference(reds))
     info = ClassifierInfo(
         labels=LABELS,
         label_counts={task: dict.fromkeys(labels, 1) for task, labels in LABELS.items()},
@@ -76,6 +79,13 @@ def write_colour_bundle(folder: Path) -> Path:
         abstention_thresholds={**dict.fromkeys(LABELS, 0.5), "type": 1.0},
         selective_accuracy=0.95,
         activation_grid=(GRID, GRID),
+        in_domain_threshold=0.95,
+        # Of most labels it is sure; of `type_blue` it never was on calibration pictures.
+        conformity={
+            task: {label: [0.0] * 50 + [0.4] * 50 for label in labels}
+            | ({"type_blue": [0.99999] * 10} if task == "type" else {})
+            for task, labels in LABELS.items()
+        },
     )
     write_manifest(
         folder, kind="classifier", name="colours", dataset_digest="0" * 64, classifier=info

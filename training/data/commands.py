@@ -38,6 +38,10 @@ porcelain data render --out data/rendered --count 600
 [bold]A larger one, other objects, larger pictures:[/]
 
 porcelain data render --out data/world --count 5000 --seed 7 --size 384 --workers 8
+
+[bold]Three photographs of every object:[/]
+
+porcelain data render --out data/views --count 600 --views 3
 """
 
 CHECK_EXAMPLES = """
@@ -92,6 +96,10 @@ def render(
     count: Annotated[int, typer.Option(min=1, help="Pictures to render.")] = 600,
     seed: Seed = 0,
     size: Annotated[int, typer.Option(min=32, max=2048, help="Side in pixels.")] = 224,
+    views: Annotated[
+        int | None,
+        typer.Option(min=1, help="Pictures of each object; if not given one, sometimes two."),
+    ] = None,
     workers: Workers = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -104,7 +112,7 @@ def render(
 
     with _pictures("Rendering") as rendering:
         summary = render_dataset(
-            out, count, seed, size, workers, overwrite, lambda ready: rendering(ready, count)
+            out, count, seed, size, workers, overwrite, lambda ready: rendering(ready, count), views
         )
     if as_json:
         _print_json(

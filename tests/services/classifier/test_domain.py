@@ -11,7 +11,6 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from porcelain.bundle import Bundle, load_bundle, write_manifest
-from porcelain.domain import DOMAIN_FILE, encode_reference
 from porcelain.predictor import Outputs, Predictor
 from services.classifier.api import ClassifierApi
 from services.classifier.classifying import Options, WorkerClassifier
@@ -25,18 +24,19 @@ from tests.services.conftest import LABELS, colour_model
 
 
 @pytest.fixture
-def knowing(tmp_path: Path, bundle: Path) -> Bundle:
+def knowing(bundle: Path) -> Bundle:
     """The colours' bundle, which has seen reds and is calibrated."""
+    return load_bundle(bundle, "classifier")
+
+
+@pytest.fixture
+def plain(tmp_path: Path, bundle: Path) -> Bundle:
+    """The same without what it takes to judge itself."""
     info = load_bundle(bundle, "classifier").classifier
-    folder = tmp_path / "knowing"
-    folder.mkdir()
-    (folder / "model.onnx").write_bytes(colour_model().SerializeToString())
-    reds = np.array([[0.8, 0.2, 0.2]]) + np.random.default_rng(0).normal(0, 0.02, (40, 3))
-    (folder / DOMAIN_FILE).write_bytes(encode_reference(reds))
-    scores = {t: {label: [0.1] * 30 for label in names} for t, names in LABELS.items()}
-    changed = info.model_copy(update={"in_domain_threshold": 0.95, "conformity": scores})
-    write_manifest(folder, kind="classifier", name="k", dataset_digest="0", classifier=changed)
-    return load_bundle(folder, "classifier")
+    (tmp_path / "model.onnx").write_bytes(colour_model().SerializeToString())
+    changed = info.model_copy(update={"in_domain_threshold": None, "conformity": {}})
+    write_manifest(tmp_path, kind="classifier", name="p", dataset_digest="0", classifier=changed)
+    return load_bundle(tmp_path, "classifier")
 
 
 def test_likeness_and_sets_are_answered_and_counted(knowing: Bundle) -> None:
@@ -46,7 +46,7 @@ def test_likeness_and_sets_are_answered_and_counted(knowing: Bundle) -> None:
 
     async def ask(colour: str) -> dict[str, object]:
         data = pictures.jpeg(pictures.scene(colour=colour))
-        return await classifier.classify(data, Options(coverage=0.9))
+        return (await classifier.classify(data, Options(coverage=0.9))).answer
 
     async def both() -> list[dict[str, object]]:
         await classifier.open()
@@ -75,18 +75,18 @@ def test_scores_survive_the_way_to_the_inner_service(knowing: Bundle) -> None:
 
 
 def test_impossible_coverages_and_models_without_calibration_are_refused(
-    knowing: Bundle, bundle: Path
+    knowing: Bundle, plain: Bundle
 ) -> None:
     def api(of: Bundle) -> ClassifierApi:
         settings = ClassifierSettings(bundle=of.path)
         classifier = WorkerClassifier(of, settings, ClassifierMetrics(of, CollectorRegistry()))
         return ClassifierApi(of, settings, classifier, keys=False)
 
-    able, plain = api(knowing), api(load_bundle(bundle, "classifier"))
+    able, unable = api(knowing), api(plain)
     assert able._options({"label_sets": "true", "coverage": "0.8"}).coverage == 0.8
     assert able._options({}).coverage is None
     for value in ("2", "nan", "much"):
         with pytest.raises(Problem):
             able._options({"label_sets": "true", "coverage": value})
     with pytest.raises(Problem):
-        plain._options({"label_sets": "true"})
+        unable._options({"label_sets": "true"})

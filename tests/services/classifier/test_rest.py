@@ -13,7 +13,13 @@ import httpx
 import pytest
 from PIL import Image
 
-from services.classifier.schemas import BatchAnswer, ClassifyAnswer, ModelAnswer
+from services.classifier.schemas import (
+    BatchAnswer,
+    ClassifyAnswer,
+    ModelAnswer,
+    ObjectClassified,
+    ObjectFailed,
+)
 from tests import pictures
 from tests.services.conftest import LABELS, Server
 
@@ -302,6 +308,85 @@ def test_a_batch_of_64_and_one_of_65(server: Server) -> None:
     response = server.request("POST", "/v1/classify_batch", files=[*files, files[0]])
     assert response.status_code == 413
     assert "64" in response.json()["detail"]
+
+
+def test_pictures_of_one_object_are_also_answered_together(server: Server) -> None:
+    blue = pictures.jpeg(pictures.scene(colour="blue"))
+    faint = pictures.jpeg(pictures.scene(colour="#664040"))
+    contents = [blue, faint, GOOD, pictures.PDF, GOOD, pictures.PDF]
+    names = ["1957.32", "x", "x", "1957.32", "", "lost"]
+    files = [("images", (f"{i}.jpg", data)) for i, data in enumerate(contents)]
+    response = server.request(
+        "POST", "/v1/classify_batch", files=files, data={"object": names, "top_k": "3"}
+    )
+    answer = BatchAnswer.model_validate(response.json())
+    assert len(answer.results) == 6
+    assert answer.objects is not None
+    alone, both, lost = answer.objects
+    assert isinstance(alone, ObjectClassified)
+    assert isinstance(both, ObjectClassified)
+    assert isinstance(lost, ObjectFailed)
+    assert (alone.object, alone.pictures) == ("1957.32", [0])
+    assert alone.predictions == answer.results[0].predictions  # type: ignore[union-attr]
+    assert (both.object, both.pictures) == ("x", [1, 2])
+    sure, unsure = (
+        answer.results[i].predictions["dynasty"].probability  # type: ignore[union-attr]
+        for i in (2, 1)
+    )
+    assert unsure < both.predictions["dynasty"].probability < sure
+    assert (lost.object, lost.error.status) == ("lost", 422)
+    plain = server.request("POST", "/v1/classify_batch", files=files[:1])
+    assert "objects" not in plain.json()
+
+
+def test_objects_are_named_for_every_picture_or_for_none(server: Server) -> None:
+    files = [("images", ("a.jpg", GOOD))] * 2
+    for data in ({"object": "x"}, {"object": ["x"] * 3}):
+        response = server.request("POST", "/v1/classify_batch", files=files, data=data)
+        assert response.status_code == 400
+        assert "one for each picture" in response.json()["detail"]
+    assert server.classify(GOOD, object="x").status_code == 400
+    long = {"object": ["x" * 2000] * 2}
+    response = server.request("POST", "/v1/classify_batch", files=files, data=long)
+    assert response.status_code == 413
+
+
+def test_a_picture_is_like_the_training_pictures_or_not(server: Server) -> None:
+    for colour, inside in (("red", True), ("blue", False)):
+        answer = server.classify(pictures.jpeg(pictures.scene(colour=colour))).json()
+        assert answer["in_domain"]["value"] is inside
+        assert -1 <= answer["in_domain"]["score"] <= 1
+    assert server.metrics()['porcelain_domain_pictures_total{in_domain="false"}'] >= 1
+
+
+def test_label_sets_come_when_asked_for_with_the_chance_asked_for(server: Server) -> None:
+    assert "label_sets" not in server.classify(GOOD).json()
+    answer = server.classify(GOOD, label_sets="true").json()
+    assert answer["label_sets"]["coverage"] == 0.9
+    sets = answer["label_sets"]["labels"]
+    assert sets["dynasty"] == ["red"]
+    assert sets["type"] == ["type_red", "type_blue"]  # of which the model is hardly ever sure
+    surer = server.classify(GOOD, label_sets="true", coverage="0.99").json()
+    assert {*surer["label_sets"]["labels"]["type"]} == {*LABELS["type"]}
+    files = [("images", ("a.jpg", GOOD))]
+    query = "/v1/classify_batch?label_sets=true&coverage=0.8"
+    entry = server.request("POST", query, files=files).json()["results"][0]
+    assert entry["label_sets"]["coverage"] == 0.8
+    assert server.classify(GOOD, label_sets="true", coverage="1.5").status_code == 400
+
+
+def test_the_document_says_likeness_label_sets_and_objects(server: Server) -> None:
+    schemas = server.document["components"]["schemas"]
+    assert {"value", "score"} == set(schemas["InDomain"]["required"])
+    assert {"in_domain", "label_sets"} <= set(schemas["Classified"]["properties"])
+    assert "objects" in schemas["BatchAnswer"]["properties"]
+    for path in ("/v1/classify", "/v1/classify_batch"):
+        operation = server.document["paths"][path]["post"]
+        form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+        query = {parameter["name"] for parameter in operation["parameters"]}
+        assert {"label_sets", "coverage"} <= query & set(form)
+        assert form["coverage"]["default"] == 0.9
+        assert ("object" in form) == (path == "/v1/classify_batch")
 
 
 def test_the_model_describes_itself(server: Server) -> None:

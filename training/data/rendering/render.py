@@ -40,6 +40,15 @@ class Shot:
 
 
 @dataclass(frozen=True)
+class World:
+    """What decides every picture: the seed, the size, and how many there are of an object."""
+
+    seed: int
+    size: int
+    views: int | None
+
+
+@dataclass(frozen=True)
 class RenderSummary:
     """What `render_dataset` left behind.
 
@@ -58,8 +67,16 @@ class RenderSummary:
     classes: dict[str, int]
 
 
-def object_of(seed: int, index: int) -> int:
-    """The index of the object that a picture shows: its own, or the one before's."""
+def object_of(seed: int, index: int, views: int | None = None) -> int:
+    """The index of the first picture of the object that a picture shows.
+
+    Args:
+        seed: the world's seed.
+        index: the picture's place in the dataset.
+        views: pictures of every object; by default an object has one, and now and then two.
+    """
+    if views is not None:
+        return index - index % views
     if index == 0 or object_of_draw(seed, index - 1):
         return index
     return index - 1 if object_of_draw(seed, index) else index
@@ -70,9 +87,9 @@ def object_of_draw(seed: int, index: int) -> bool:
     return bool(np.random.default_rng([seed, index, 2]).random() < SECOND_VIEW)
 
 
-def plan_shot(seed: int, index: int) -> Shot:
-    """Labels of the picture at `index`, without rendering it."""
-    subject = object_of(seed, index)
+def plan_shot(seed: int, index: int, views: int | None = None) -> Shot:
+    """Labels of the picture at `index`, without rendering it; see `object_of`."""
+    subject = object_of(seed, index, views)
     rng = np.random.default_rng([seed, subject, 0])
     ware, kind, shape = history.draw(rng)
     unattributed = rng.random() < ware.unattributed
@@ -91,19 +108,20 @@ def plan_shot(seed: int, index: int) -> Shot:
     )
 
 
-def render_picture(seed: int, index: int, size: int) -> Image.Image:
+def render_picture(seed: int, index: int, size: int, views: int | None = None) -> Image.Image:
     """Renders the picture at `index`; the same bytes whatever was rendered before.
 
     Args:
         seed: the world's seed.
         index: the picture's place in the dataset.
         size: width and height in pixels.
+        views: see `object_of`.
     """
     # VTK is heavy and wanted only by the processes that render.
     from training.data.rendering import forms, glazes, scene
     from training.data.rendering.canvas import Canvas
 
-    subject = object_of(seed, index)
+    subject = object_of(seed, index, views)
     rng = np.random.default_rng([seed, subject, 0])
     ware, kind, shape = history.draw(rng)
     rng = np.random.default_rng([seed, subject, 1])
@@ -127,6 +145,7 @@ def render_dataset(
     workers: int | None = None,
     overwrite: bool = False,
     on_progress: Callable[[int], None] | None = None,
+    views: int | None = None,
 ) -> RenderSummary:
     """Renders a dataset folder with known truth.
 
@@ -138,6 +157,7 @@ def render_dataset(
         workers: processes; all cores by default. The pictures do not depend on it.
         overwrite: replaces what is at `out`.
         on_progress: called in this process with the number of pictures done so far.
+        views: pictures of every object; by default an object has one, and now and then two.
 
     Raises:
         UserError: a number makes no sense, or `out` is in use.
@@ -148,12 +168,16 @@ def render_dataset(
         raise UserError(f"--size is {size}; choose 32 to 2048 pixels.")
     if workers is not None and workers < 1:
         raise UserError(f"--workers is {workers}; use at least 1 process.")
-    shots = [plan_shot(seed, index) for index in range(count)]
+    if views is not None and views < 1:
+        raise UserError(f"--views is {views}; ask for at least 1 picture of each object.")
+    world = World(seed, size, views)
+    shots = [plan_shot(seed, index, views) for index in range(count)]
     settings = {"command": "data render", "count": count, "seed": seed, "size": size}
+    settings |= {} if views is None else {"views": views}
     with atomic_folder(out, settings=settings, overwrite=overwrite) as work:
         (work / "images").mkdir(exist_ok=True)
         missing = [i for i, shot in enumerate(shots) if not (work / shot.file_name).exists()]
-        _render_all(work, seed, size, missing, workers, count, on_progress)
+        _render_all(work, world, missing, workers, count, on_progress)
         write_text(work / "metadata.csv", _table(shots))
     tasks = ("dynasty", "glaze", "kiln", "type")
     classes = {task: len({getattr(shot, task) for shot in shots} - {""}) for task in tasks}
@@ -162,7 +186,7 @@ def render_dataset(
 
 
 def _render_all(
-    work: Path, seed: int, size: int, missing: list[int], workers: int | None, count: int,
+    work: Path, world: World, missing: list[int], workers: int | None, count: int,
     on_progress: Callable[[int], None] | None,
 ) -> None:  # fmt: skip
     done = count - len(missing)
@@ -175,7 +199,8 @@ def _render_all(
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_quiet) as pool:
         waiting = iter(blocks)
         running = {
-            pool.submit(_render_block, work, seed, size, b) for b in islice(waiting, 2 * processes)
+            pool.submit(_render_block, work, world, block)
+            for block in islice(waiting, 2 * processes)
         }
         try:
             while running:
@@ -185,7 +210,7 @@ def _render_all(
                 if on_progress:
                     on_progress(done)
                 for block in islice(waiting, 1):
-                    running.add(pool.submit(_render_block, work, seed, size, block))
+                    running.add(pool.submit(_render_block, work, world, block))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -196,10 +221,10 @@ def _quiet() -> None:
     os.environ["LP_NUM_THREADS"] = "0"
 
 
-def _render_block(work: Path, seed: int, size: int, indices: list[int]) -> int:
+def _render_block(work: Path, world: World, indices: list[int]) -> int:
     for index in indices:
         buffer = io.BytesIO()
-        picture = render_picture(seed, index, size)
+        picture = render_picture(world.seed, index, world.size, world.views)
         picture.save(buffer, "JPEG", quality=92, subsampling=0)
         write_bytes(work / f"images/{index:06d}.jpg", buffer.getvalue())
     return len(indices)
