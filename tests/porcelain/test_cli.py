@@ -49,7 +49,12 @@ def run(monkeypatch, capsys, *arguments: object) -> tuple[int, str, str]:
 def test_the_commands_that_others_rely_on_are_there():
     promised = {("data", name) for name in ("render", "check", "split", "mix")}
     promised |= {("classifier", name) for name in ("train", "evaluate", "export")}
-    promised |= {("serve", "classifier"), ("demo",)}
+    promised |= {("generator", name) for name in ("pretrain", "train", "synthesize", "evaluate")}
+    promised |= {("experiment", name) for name in ("power", "split", "run", "report")}
+    promised |= {("batch", name) for name in ("classify", "generate")}
+    promised |= {("serve", name) for name in ("classifier", "generator", "all")}
+    promised |= {("bento", "build", name) for name in ("classifier", "generator")}
+    promised |= {("data", "import"), ("verify",), ("demo",)}
     assert promised <= set(COMMANDS)
 
 
