@@ -181,7 +181,7 @@ def _conformity(
 
 
 def _remember(folder: Path, fitted: Fitted, final: ClassifierTrainer | None) -> float | None:
-    """Write the served model's features of what it learned from; returns the threshold.
+    """Write, beside each graph, its features of what it learned from; returns the threshold.
 
     The threshold comes from the model that did not learn from validation, as temperatures do.
     """
@@ -193,13 +193,14 @@ def _remember(folder: Path, fitted: Fitted, final: ClassifierTrainer | None) -> 
     learned = np.asarray(pictures["train"].pictures.pixels)[:, window, window]
     validation = np.asarray(pictures["validation"].pictures.pixels)
     train = _features(trainer, learned)
-    threshold = choose_threshold(similarity(_features(trainer, validation), normalised(train)))
+    measured = CLASSIFIER_MODEL_FILE if final is None else HELD_OUT_MODEL_FILE
+    write_bytes((folder / measured).with_name(DOMAIN_FILE), encode_reference(train))
     if final is not None:
         rest = [np.asarray(pictures[part].pictures.pixels) for part in ("validation", "test")]
         parts = [learned, *(pixels for pixels in rest if len(pixels))]
-        train = np.concatenate([_features(final, pixels) for pixels in parts])
-    write_bytes(folder / DOMAIN_FILE, encode_reference(train))
-    return threshold
+        every = np.concatenate([_features(final, pixels) for pixels in parts])
+        write_bytes(folder / DOMAIN_FILE, encode_reference(every))
+    return choose_threshold(similarity(_features(trainer, validation), normalised(train)))
 
 
 def _features(trainer: ClassifierTrainer, pixels: npt.NDArray[np.uint8]) -> FloatArray:

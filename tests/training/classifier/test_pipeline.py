@@ -13,7 +13,7 @@ import torch
 from accelerate.utils import set_seed
 from safetensors.torch import load_file, save_file
 
-from porcelain.bundle import Bundle, load_bundle
+from porcelain.bundle import CLASSIFIER_MODEL_FILE, Bundle, load_bundle
 from porcelain.dataset import Record, load_dataset, write_metadata
 from porcelain.domain import DOMAIN_FILE, choose_threshold, load_reference
 from porcelain.errors import DatasetError, UserError
@@ -188,8 +188,9 @@ def test_the_backbone_rests_while_it_is_frozen(
 
 
 def test_the_final_model_learns_from_every_picture_and_the_measured_one_is_kept(
-    photos: Path, tmp_path: Path, settings: TrainSettings
+    photos: Path, tmp_path: Path, settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(bundling, "LEAST_PICTURES", 5)  # six are enough for these drawings
     first = fit(photos, tmp_path / "work", settings)
     final = refit(first, tmp_path / "work/refit")
     assert len(first.trainer.train_data.labels) == 48
@@ -199,14 +200,19 @@ def test_the_final_model_learns_from_every_picture_and_the_measured_one_is_kept(
     write_classifier(tmp_path / "bundle", first, "test", final)
     bundle = load_bundle(tmp_path / "bundle", "classifier")
     pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    served = Predictor(bundle).run(pictures).probabilities["glaze"]
-    measured = Predictor(bundle, graph=bundle.measured_graph).run(pictures).probabilities["glaze"]
+    graphs = (CLASSIFIER_MODEL_FILE, bundle.measured_graph)
+    outputs = [Predictor(bundle, graph=graph).run(pictures) for graph in graphs]
+    served, measured = (answered.probabilities["glaze"] for answered in outputs)
     for trainer, answered in ((final, served), (first.trainer, measured)):
         graph = ServingModel(trainer.model.eval(), bundle.classifier.temperatures)
         with torch.no_grad():
             expected = graph(torch.from_numpy(pictures))[1].numpy()
         np.testing.assert_allclose(answered, expected, atol=1e-4)
     assert np.abs(served - measured).max() > 1e-4
+    # Each is compared with its own features of what it has learned from.
+    kept = [load_reference((bundle.path / graph).with_name(DOMAIN_FILE)) for graph in graphs]
+    assert [len(features) for features in kept] == [60, 48]
+    assert all(answered.domain is not None for answered in outputs)
 
 
 def test_prior_correction_moves_only_the_heads_biases(

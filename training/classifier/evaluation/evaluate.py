@@ -12,6 +12,7 @@ from porcelain.dataset import Dataset, load_dataset
 from porcelain.files import atomic_folder, check_free, write_text
 from porcelain.predictor import Predictor
 from porcelain.vocabulary import load_taxonomy
+from training.classifier.evaluation.doubt import evaluate_doubt
 from training.classifier.evaluation.inference import ProgressCallback
 from training.classifier.evaluation.metrics import (
     evaluate_predictions,
@@ -128,6 +129,7 @@ def _summarise(
                 predictions.labels, answers, predictions.objects, resamples=resamples, seed=seed
             ),
         ),
+        doubt=evaluate_doubt(info, predictions, resamples=resamples, seed=seed),
         warnings=[*selection.warnings, *_warnings(tasks, unreadable)],
     )
 

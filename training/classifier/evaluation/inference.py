@@ -34,12 +34,14 @@ class Answers:
         probabilities: Per task [N, classes].
         unreadable: Reason per index that could not be read.
         features: Shared features [N, F]; None unless asked for, or where N is 0.
+        domain: Likeness to the training pictures [N]; None where the bundle cannot say, or N is 0.
     """
 
     readable: npt.NDArray[np.int64]
     probabilities: dict[str, npt.NDArray[np.float32]]
     unreadable: dict[int, str]
     features: npt.NDArray[np.float32] | None = None
+    domain: npt.NDArray[np.float32] | None = None
 
 
 def answer(
@@ -65,6 +67,7 @@ def answer(
     unreadable: dict[int, str] = {}
     parts: dict[str, list[npt.NDArray[np.float32]]] = {task: [] for task in predictor.tasks}
     shared: list[npt.NDArray[np.float32]] = []
+    likeness: list[npt.NDArray[np.float32]] = []
     done = 0
     for batch in decoded_batches(paths, load):
         pictures = []
@@ -80,6 +83,8 @@ def answer(
                 parts[task].append(rows)
             if outputs.features is not None:
                 shared.append(outputs.features)
+            if outputs.domain is not None:
+                likeness.append(outputs.domain)
         done += len(batch)
         if on_progress is not None:
             on_progress(done, len(paths))
@@ -92,6 +97,7 @@ def answer(
         probabilities,
         unreadable,
         np.concatenate(shared) if shared else None,
+        np.concatenate(likeness) if likeness else None,
     )
 
 

@@ -26,6 +26,7 @@ class Predictions:
         classes: Per task the bundle's labels, then the data's labels that it lacks, sorted.
         labels: Per task, indices into `classes` [N]; -1 where unknown.
         probabilities: Per task, calibrated [N, the bundle's labels].
+        domain: Likeness to the training pictures [N]; None where the bundle cannot say.
     """
 
     records: tuple[Record, ...]
@@ -33,6 +34,7 @@ class Predictions:
     classes: dict[str, list[str]]
     labels: dict[str, npt.NDArray[np.int64]]
     probabilities: dict[str, npt.NDArray[np.float32]]
+    domain: npt.NDArray[np.float32] | None = None
 
 
 def predict(
@@ -68,4 +70,5 @@ def predict(
         for task in classes
     }
     objects = tuple(selection.objects[i] for i in answers.readable)
-    return Predictions(records, objects, classes, labels, answers.probabilities), unreadable
+    found = Predictions(records, objects, classes, labels, answers.probabilities, answers.domain)
+    return found, unreadable

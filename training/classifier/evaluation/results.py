@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -116,6 +116,70 @@ class TaskEvaluation(Result):
     nameable_only: NameableOnly | None
 
 
+class SetsOfClass(Result):
+    """How often the sets of one class's pictures hold it.
+
+    Attributes:
+        support: Its pictures.
+        coverage: Share of them whose set holds the class.
+        own_limit: Whether the class had calibration pictures enough for a promise of its own.
+    """
+
+    support: int
+    coverage: float
+    own_limit: bool
+
+
+class LabelSetResult(Result):
+    """The label sets of one task, over all pictures with a known label.
+
+    Attributes:
+        stated: The share of sets that are to hold the true label.
+        support: Pictures with a label.
+        coverage: The share that does.
+        coverage_interval: Its 95 % interval.
+        mean_size: Labels in a set.
+        single: Share of sets with one label.
+        classes: By true label, those that occur.
+    """
+
+    stated: float
+    support: int
+    coverage: float
+    coverage_interval: Bounds | None
+    mean_size: float
+    single: float
+    classes: dict[str, SetsOfClass]
+
+
+class LikenessResult(Result):
+    """How many pictures are called like those of training.
+
+    Attributes:
+        threshold: The bundle's, on the likeness score.
+        stated: The share of such pictures that it was set to keep.
+        in_domain: The share of these.
+        in_domain_interval: Its 95 % interval.
+    """
+
+    threshold: float
+    stated: float
+    in_domain: float
+    in_domain_interval: Bounds | None
+
+
+class Doubt(Result):
+    """What the bundle says of its own doubt, judged.
+
+    Attributes:
+        label_sets: By task; empty where the bundle was not calibrated for them.
+        likeness: Null where the bundle has no likeness score for the graph that was judged.
+    """
+
+    label_sets: dict[str, LabelSetResult]
+    likeness: LikenessResult | None
+
+
 class BundleName(Result):
     """Which model was evaluated.
 
@@ -180,6 +244,7 @@ class Evaluation(Result):
     seed: int
     tasks: dict[str, TaskEvaluation]
     mean: MeanScores
+    doubt: Doubt
     warnings: list[str]
 
     def print_summary(self, console: Console) -> None:
@@ -207,8 +272,26 @@ class Evaluation(Result):
         mean = _text(self.mean.f1_macro, self.mean.f1_macro_interval)
         table.add_row("mean", "", mean, "", "", "", style="bold")
         console.print(table)
+        for line in self._doubt():
+            console.print(line, markup=False, soft_wrap=True)
         for warning in self.warnings:
             console.print(f"Note: {warning}", markup=False, soft_wrap=True)
+
+    def _doubt(self) -> Iterator[str]:
+        """Label sets and likeness, a line each."""
+        sets = self.doubt.label_sets
+        if sets:
+            stated = next(iter(sets.values())).stated
+            listed = ", ".join(
+                f"{task} {one.coverage:.1%} with {one.mean_size:.1f} labels"
+                for task, one in sets.items()
+            )
+            yield f"Label sets of {stated:.0%} hold the true label: {listed}."
+        if (likeness := self.doubt.likeness) is not None:
+            yield (
+                f"Like the training pictures: {likeness.in_domain:.1%} "
+                f"({likeness.stated:.0%} meant)."
+            )
 
 
 def bundle_metrics(evaluations: Mapping[str, TaskEvaluation]) -> dict[str, TaskMetrics]:

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from PIL import Image
@@ -14,6 +15,7 @@ from porcelain.bundle import (
     write_manifest,
 )
 from porcelain.dataset import Record, write_metadata
+from porcelain.domain import DOMAIN_FILE, encode_reference
 from porcelain.files import sha256_file, write_json
 from tests.services.conftest import GRID, LABELS, colour_model
 
@@ -64,7 +66,7 @@ def photographs(tmp_path):
 def make_bundle(tmp_path):
     """Write the bundle, with digests of the pictures it is to know and perhaps a held-out graph."""
 
-    def make(parts=None, held_out=None, name="colours"):
+    def make(parts=None, held_out=None, name="colours", knowing=None):
         folder = tmp_path / name
         shutil.rmtree(folder, ignore_errors=True)
         (folder / HELD_OUT_MODEL_FILE).parent.mkdir(parents=True)
@@ -84,7 +86,12 @@ def make_bundle(tmp_path):
             abstention_thresholds=dict.fromkeys(LABELS, 0.5),
             selective_accuracy=0.95,
             activation_grid=(GRID, GRID),
+            **(knowing or {}),
         )
+        if knowing is not None:  # the features are mean colours: it has learned from reds
+            reference = encode_reference(np.array([[0.8, 0.2, 0.2]] * 5))
+            for graph in (CLASSIFIER_MODEL_FILE, *([HELD_OUT_MODEL_FILE] if held_out else [])):
+                (folder / graph).with_name(DOMAIN_FILE).write_bytes(reference)
         write_manifest(
             folder, kind="classifier", name="colours", dataset_digest="0" * 64, classifier=info
         )

@@ -78,6 +78,19 @@ def test_second_views_share_object_and_labels_but_not_the_picture(world: Path) -
     assert most == 2
 
 
+def test_every_object_has_as_many_views_as_asked_for(tmp_path: Path) -> None:
+    summary = render.render_dataset(tmp_path / "data", 5, SEED, SIZE, workers=1, views=2)
+    assert summary.objects == 3
+    rows = rows_of(tmp_path / "data")
+    objects = [row["object_id"] for row in rows]
+    assert objects[0] == objects[1] != objects[2] == objects[3] != objects[4]
+    assert (rows[2]["ware"], rows[2]["shape"]) == (rows[3]["ware"], rows[3]["shape"])
+    pictures = {(tmp_path / "data" / row["file_name"]).read_bytes() for row in rows}
+    assert len(pictures) == 5
+    with pytest.raises(UserError, match="--views"):
+        render.render_dataset(tmp_path / "none", 5, SEED, SIZE, views=0)
+
+
 def test_an_interrupted_run_is_continued(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "data"
     # What an interruption leaves: the hidden folder with its settings and some pictures.
