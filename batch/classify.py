@@ -41,6 +41,7 @@ class Summary:
         classified: Rows with answers.
         errors: Rows without, by kind.
         abstained: Per task, answers that are too unsure to count.
+        unlike: Pictures unlike those of training.
         left_out: Files of a folder that did not look like pictures.
         parts: The result was made in.
         resumed: Rows that an earlier run had made.
@@ -54,6 +55,7 @@ class Summary:
     classified: int
     errors: dict[str, int]
     abstained: dict[str, int]
+    unlike: int
     left_out: int
     parts: int
     resumed: int
@@ -74,11 +76,13 @@ class _Counts:
     rows: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     abstained: Counter[str] = field(default_factory=Counter)
+    unlike: int = 0
 
     def add(self, table: pa.Table) -> None:
         self.rows += len(table)
         for kind in table["error_kind"].drop_null().to_pylist():
             self.errors[kind] += 1
+        self.unlike += pc.sum(pc.invert(table["in_domain"])).as_py() or 0
         for task in self.tasks:
             self.abstained[task] += pc.sum(table[f"{task}_abstained"]).as_py() or 0
 
@@ -113,6 +117,10 @@ def classify(
         DiskFullError: There is no room; finished parts are kept.
     """
     bundle = load_bundle(bundle_path, "classifier")
+    if settings.coverage is not None and not bundle.classifier.conformity:
+        raise UserError(
+            f"{bundle_path} was not calibrated for label sets; leave --coverage out, or train anew."
+        )
     source = recognise(text)
     _check_out(out, source, overwrite)
     with only_one(out), room_for(out):
@@ -192,7 +200,7 @@ def _summary(job: _Job, listing: Listing, parts: Parts, resumed: int, seconds: f
     """Counts over all parts, those of earlier runs too."""
     tasks = list(job.bundle.classifier.labels)
     counts = _Counts(tasks)
-    columns = ["error_kind", *(f"{task}_abstained" for task in tasks)]
+    columns = ["error_kind", "in_domain", *(f"{task}_abstained" for task in tasks)]
     for path in parts.paths():
         counts.add(read_part(path, columns))
     manifest = job.bundle.manifest
@@ -202,6 +210,7 @@ def _summary(job: _Job, listing: Listing, parts: Parts, resumed: int, seconds: f
         classified=counts.rows - counts.errors.total(),
         errors=dict(counts.errors.most_common()),
         abstained=dict(counts.abstained),
+        unlike=counts.unlike,
         left_out=listing.left_out,
         parts=parts.count,
         resumed=resumed,

@@ -53,6 +53,10 @@ def classify(
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     ray: RayOption = None,
     top_k: Annotated[int | None, typer.Option(help="Candidates kept per task; 3.")] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(help="Also give the labels that hold the true one with this chance: 0.9."),
+    ] = None,
     max_bytes: Annotated[int | None, typer.Option(help="Most bytes of a picture.")] = None,
     max_pixels: Annotated[int | None, typer.Option(help="Most pixels of a picture.")] = None,
     overwrite: OverwriteOption = False,
@@ -68,7 +72,8 @@ def classify(
 
     A picture that cannot be used is a row with its error. Killed or interrupted, the same command
     goes on from the last part. The result has every input once, in order: labels, probabilities,
-    abstentions, and the model that said so.
+    abstentions, whether the picture is like those of training (in_domain), and the model that
+    said so; with --coverage also label sets.
     """  # noqa: E501 - lines to copy
     import json
 
@@ -86,6 +91,7 @@ def classify(
         device=device,
         ray=ray,
         top_k=top_k,
+        coverage=coverage,
         max_bytes=max_bytes,
         max_pixels=max_pixels,
     )
@@ -97,6 +103,8 @@ def classify(
     if summary.errors:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.errors.items())
         told += f"; not usable: {kinds} (see the columns error_kind and error)"
+    if summary.unlike:
+        told += f"; {summary.unlike:,} unlike the training pictures (in_domain is false)"
     if summary.left_out:
         told += f"; {summary.left_out:,} files of other kinds left out"
     done(

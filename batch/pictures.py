@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from batch.reading import Reader
-from batch.rows import Row, answer_row, error_row, table_of
+from batch.rows import Likeness, Row, answer_row, error_row, table_of
 from batch.settings import ClassifySettings
 from porcelain.bundle import Bundle, ClassifierInfo
 from porcelain.errors import ImageError
-from porcelain.predictor import Predictor
+from porcelain.predictor import Predictor, TaskPrediction, interpret
 from porcelain.preparation import Pixels, decode_and_prepare
 
 CRASHED: Final = "crashed"
@@ -111,15 +111,31 @@ class Classification:
     def infer(self, loaded: Sequence[Loaded]) -> pa.Table:
         """Rows of loaded pictures."""
         inputs = [one.pixels for one in loaded if one.pixels is not None]
-        answers = iter(self.predictor.predict(inputs, top_k=self.settings.top_k))
+        answers = iter(self._answers(inputs))
         rows: list[Row] = []
         for one in loaded:
             head = (one.entry.index, one.entry.location)
             if one.pixels is None:
                 rows.append(error_row(*head, one.error_kind or "", one.error or ""))
             else:
-                rows.append(answer_row(*head, one.width, one.height, one.format, next(answers)))
+                size = (one.width, one.height)
+                rows.append(answer_row(*head, size, one.format, *next(answers)))
         return table_of(rows, self.bundle)
+
+    def _answers(
+        self, inputs: Sequence[Pixels]
+    ) -> list[tuple[dict[str, TaskPrediction], Likeness | None]]:
+        """What the model says of each picture: its predictions and its likeness."""
+        if not inputs:
+            return []
+        info, settings = self.bundle.classifier, self.settings
+        outputs = self.predictor.run(np.stack(inputs))
+        predictions = interpret(info, outputs, top_k=settings.top_k, coverage=settings.coverage)
+        threshold = info.in_domain_threshold
+        if threshold is None or outputs.domain is None:
+            return [(answers, None) for answers in predictions]
+        scores = [Likeness(bool(score >= threshold), float(score)) for score in outputs.domain]
+        return list(zip(predictions, scores, strict=True))
 
     def crashed(self, item: Entry) -> pa.Table:
         """The row of a picture that ended the process that read it."""

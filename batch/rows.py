@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -20,9 +21,10 @@ _TOP = pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float32())
 def result_schema(bundle: Bundle) -> pa.Schema:
     """Columns of a bundle's results.
 
-    `index` is the input's place in the listing, from 0. Per task: the label, its calibrated
-    probability, whether it is too unsure to count, and the top candidates. Where there is an
-    error, everything but `index`, `path` and the model is null.
+    `index` is the input's place in the listing, from 0. `in_domain` and its score, the likeness to
+    the training pictures, are null where the bundle cannot say. Per task: the label, its calibrated
+    probability, whether it is too unsure to count, the top candidates, and the label set, null
+    unless asked for. Where there is an error, everything but `index`, `path` and the model is null.
     """
     fields: list[tuple[str, pa.DataType]] = [
         ("index", pa.int64()),
@@ -30,6 +32,8 @@ def result_schema(bundle: Bundle) -> pa.Schema:
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("format", pa.string()),
+        ("in_domain", pa.bool_()),
+        ("in_domain_score", pa.float32()),
     ]
     for task in bundle.classifier.labels:
         fields += [
@@ -37,28 +41,49 @@ def result_schema(bundle: Bundle) -> pa.Schema:
             (f"{task}_probability", pa.float32()),
             (f"{task}_abstained", pa.bool_()),
             (f"{task}_top", _TOP),
+            (f"{task}_set", pa.list_(pa.string())),
         ]
     fields += [("error_kind", pa.string()), ("error", pa.string())]
     fields += [(f"model_{name}", pa.string()) for name in ("name", "version", "digest")]
     return pa.schema(fields)
 
 
+@dataclass(frozen=True)
+class Likeness:
+    """Whether a picture is like those of training, and the score that says so."""
+
+    in_domain: bool
+    score: float
+
+
 def answer_row(
     index: int,
     location: str,
-    width: int | None,
-    height: int | None,
+    size: tuple[int | None, int | None],
     image_format: str | None,
     answers: Mapping[str, TaskPrediction],
+    likeness: Likeness | None,
 ) -> Row:
-    """The row of a picture that was answered."""
+    """The row of a picture that was answered.
+
+    Args:
+        index: The input's place in the listing.
+        location: Where it is.
+        size: Upright width and height in pixels.
+        image_format: Of the file.
+        answers: By task.
+        likeness: None where the bundle cannot say.
+    """
     row: Row = {
         "index": index,
         "path": printable(location),
-        "width": width,
-        "height": height,
+        "width": size[0],
+        "height": size[1],
         "format": image_format,
     }
+    if likeness is not None:
+        row["in_domain"] = likeness.in_domain
+        row["in_domain_score"] = likeness.score
     for task, answer in answers.items():
         row[task] = answer.label
         row[f"{task}_probability"] = answer.probability
@@ -66,6 +91,8 @@ def answer_row(
         row[f"{task}_top"] = [
             {"label": one.label, "probability": one.probability} for one in answer.top
         ]
+        if answer.label_set is not None:
+            row[f"{task}_set"] = list(answer.label_set)
     return row
 
 

@@ -15,9 +15,9 @@ from batch.classify import classify
 from batch.pictures import Classification, Entry, pack_loaded, unpack_loaded
 from batch.rows import result_schema
 from batch.settings import ClassifySettings
-from porcelain.bundle import load_bundle
+from porcelain.bundle import load_bundle, write_manifest
 from porcelain.errors import BundleError, UserError
-from porcelain.predictor import Predictor
+from porcelain.predictor import Predictor, interpret
 from porcelain.preparation import load_and_prepare
 from tests.batch.conftest import command, environment, run, write_pictures
 from tests.pictures import (
@@ -97,6 +97,49 @@ def test_rows_say_what_the_predictor_says(photos, bundle, tmp_path) -> None:
         assert row["model_name"] == "colours"
         assert row["model_version"] == loaded.manifest.version
         assert row["model_digest"] == loaded.manifest.digest()
+
+
+def test_rows_say_what_the_bundle_does_not_know(photos, bundle, tmp_path) -> None:
+    out = tmp_path / "out.parquet"
+    settings = ClassifySettings(workers=1, batch_size=4, coverage=0.9)
+    summary = classify(str(photos), bundle, out, settings)
+    info = load_bundle(bundle, "classifier").classifier
+    predictor = Predictor(load_bundle(bundle, "classifier"))
+    rows = pq.read_table(out).to_pylist()
+    assert [row["in_domain"] for row in rows] == [True, False, False] * 2  # it has learned reds
+    assert summary.unlike == 4
+    for row in rows:
+        outputs = predictor.run(load_and_prepare(Path(row["path"]), rule=info.resize)[None])
+        assert outputs.domain is not None
+        assert row["in_domain_score"] == pytest.approx(outputs.domain[0], abs=1e-6)
+        (answers,) = interpret(info, outputs, coverage=0.9)
+        for task, answer in answers.items():
+            assert row[f"{task}_set"] == list(answer.label_set or ())
+    assert len(rows[0]["type_set"]) == 2
+    assert len(rows[0]["glaze_set"]) == 1
+    interrupted(str(photos), bundle, tmp_path / "b.parquet", SETTINGS, after=4)
+    wider = SETTINGS.model_copy(update={"coverage": 0.8})
+    with pytest.raises(UserError, match="another coverage"):
+        classify(str(photos), bundle, tmp_path / "b.parquet", wider)
+
+
+def test_a_bundle_that_cannot_judge_itself_leaves_its_columns_blank(
+    photos, bundle, tmp_path
+) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    shutil.copy(bundle / "model.onnx", plain)
+    info = load_bundle(bundle, "classifier").classifier
+    blank = info.model_copy(update={"in_domain_threshold": None, "conformity": {}})
+    write_manifest(plain, kind="classifier", name="p", dataset_digest="0", classifier=blank)
+    summary = classify(str(photos), plain, tmp_path / "out.parquet", SETTINGS)
+    rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    for name in ("in_domain", "in_domain_score", "type_set"):
+        assert [row[name] for row in rows] == [None] * 6
+    assert summary.unlike == 0
+    wanted = SETTINGS.model_copy(update={"coverage": 0.9})
+    with pytest.raises(UserError, match="not calibrated"):
+        classify(str(photos), plain, tmp_path / "b.parquet", wanted)
 
 
 def test_decoding_and_inference_apart_give_the_same_rows(mixed, bundle) -> None:
