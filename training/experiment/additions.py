@@ -19,8 +19,8 @@ from training.experiment.folds import Parts
 from training.experiment.material import Material
 from training.experiment.paired import Pool
 from training.experiment.records import Arm
-from training.experiment.sources import VARIATION_COLUMN
 from training.experiment.streams import Purpose, Randomness, Rows
+from training.generator.synthesis.candidates import VARIATION_COLUMN
 
 IGNORED = -1
 

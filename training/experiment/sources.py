@@ -14,16 +14,13 @@ from training.data.fingerprints import Fingerprint, fingerprint_dataset
 from training.data.mix import check_labels
 from training.experiment.arms import RESERVED, SYNTHETIC
 from training.experiment.records import Picture
+from training.generator.synthesis.candidates import VARIATION_COLUMN
 from training.generator.synthesis.learned import Learned, read_learned
 
 UNTUNED: Final = "untuned"
 UNFILTERED: Final = "unfiltered"
 FOLD_PLACE: Final = "{fold}"
 """Stands for the fold's number in the name of a folder made for each fold."""
-
-VARIATION_COLUMN: Final = "variation_of"
-"""A column of `metadata.csv` that names the photograph from which a picture was varied. It is added
-only where that photograph, and every other of its object, is trained on."""
 
 
 @dataclass(frozen=True)

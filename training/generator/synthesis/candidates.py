@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from sampling.request import OnStep, SampleRequest
 from training.data.allotment import Kind
 from training.generator.synthesis.kinds import labels_of
 from training.generator.synthesis.variation import Originals
+
+VARIATION_COLUMN: Final = "variation_of"
+"""Column of `metadata.csv` that names the photograph a picture is a variation of."""
 
 
 class Sampler(Protocol):
@@ -87,7 +90,7 @@ class Candidate:
             {task: known.get(task) for task in TASKS},
             synthetic=True,
             extra={"prompt": self.prompt, "seed": str(self.seed), "generator": generator}
-            | ({"original": self.original} if self.original else {}),
+            | ({VARIATION_COLUMN: self.original} if self.original else {}),
         )
 
 

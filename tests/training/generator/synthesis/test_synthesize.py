@@ -23,6 +23,7 @@ from training.data.check import check_dataset
 from training.data.mix import mix_datasets
 from training.data.ratio import Rule
 from training.data.split import make_split, read_split, write_split
+from training.generator.synthesis.candidates import VARIATION_COLUMN
 from training.generator.synthesis.filtering import Reason
 from training.generator.synthesis.kinds import kind_of
 from training.generator.synthesis.learned import read_learned
@@ -116,7 +117,7 @@ def test_variations_begin_at_training_photographs_of_their_kind(inputs, painter,
     by_name = {record.file_name: record for record in load_dataset(out).records}
     for row in rows:
         if row.file_name:
-            assert by_name[row.file_name].extra["original"] == row.original
+            assert by_name[row.file_name].extra[VARIATION_COLUMN] == row.original
 
 
 def test_variations_need_photographs_and_squares(inputs, generator, painter, tmp_path):
