@@ -27,6 +27,10 @@ JSON = "application/json"
 MAX_QUERY_FIELDS = 20
 
 
+def _uncounted(_: int) -> None:
+    """Where nothing is limited, nothing is counted."""
+
+
 class ClientGoneError(Exception):
     """The caller hung up before its request was complete; there is nobody to answer."""
 
@@ -37,8 +41,11 @@ class Request:
 
     Attributes:
         headers: By lower-case name; of repeated headers the last.
+        client: The caller's address.
+        key: The name of the caller's key, where keys are needed.
         id: The request id, from `X-Request-Id` or made.
         reservation: What the body is charged to.
+        count_pictures: Counts pictures beyond the first against the caller's rate limit.
     """
 
     method: str
@@ -47,7 +54,10 @@ class Request:
     headers: dict[bytes, bytes]
     id: str
     receive: Receive
+    client: str = ""
+    key: str | None = None
     reservation: Reservation | None = None
+    count_pictures: Callable[[int], None] = _uncounted
 
     def header(self, name: bytes) -> str:
         """A header's value, or an empty string."""

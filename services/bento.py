@@ -43,6 +43,9 @@ class RestService(Service[Any]):  # type: ignore[misc]  # BentoML is untyped to 
 
     def to_asgi(self, is_main: bool = True) -> AsgiApp:
         """The application that a worker runs."""
+        from services.connections import use_limited_connections  # imports the HTTP server
+
+        use_limited_connections()
         lifespan: AsgiApp = super().to_asgi(is_main)
         return HttpToRest(lifespan, lambda: bentoml.get_current_service().rest)
 

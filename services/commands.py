@@ -109,6 +109,34 @@ def generator(
     run("services.generator.service:GeneratorService", host, port, settings.shutdown_seconds)
 
 
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Who gets it; the service's logs name it.")],
+    add_to: Annotated[
+        Path | None, typer.Option(help="Key file to which the key's hash is added.")
+    ] = None,
+) -> None:
+    """Make a bearer key; a service knows it by its hash, in the file that PORCELAIN_KEY_FILE names.
+
+    [bold]Make:[/] porcelain serve key museum --add-to classifier.keys
+
+    [bold]Ask:[/] curl -H "Authorization: Bearer KEY" -F image=@vase.jpg http://127.0.0.1:3000/v1/classify
+
+    A running service reads the file again by itself when it changes: to revoke a key, delete its line.
+    """  # noqa: E501 - one line to copy
+    from porcelain.cli.console import console
+    from services.auth import add_key, new_key
+
+    made, line = new_key(name)
+    if add_to is None:
+        console().print(f"Line for the key file: {line}", markup=False, soft_wrap=True)
+    else:
+        add_key(add_to, line)
+        console().print(f"Added {name} to {add_to}.", markup=False, soft_wrap=True)
+    console().print("The key, shown this once:", markup=False)
+    typer.echo(made)
+
+
 @app.command("all")
 def both(
     classifier_bundle: Annotated[

@@ -16,13 +16,19 @@ from services.problems import MEDIA_TYPE
 Json = dict[str, Any]
 
 _REFERENCE: Final = "#/components/schemas/{model}"
+_ANY_ROUTE: Final = (400, 405, 408, 431, 503)
+"""What any request may be answered before the route has it."""
+
 _WHY: Final = {
+    400: "No valid HTTP request.",
     401: "A bearer key is needed.",
     405: "The route has another method.",
-    408: "The body took too long to arrive.",
-    429: "As much is in progress as may be; Retry-After says when to come back.",
+    408: "The headers or the body took too long to arrive.",
+    429: "As much is in progress as may be, or the caller has asked for more than it may; "
+    "Retry-After says when to come back.",
+    431: "The headers have more bytes than the limit allows.",
     500: "A fault of the service.",
-    503: "The model is not ready yet.",
+    503: "The model is not ready yet, or too many connections are open.",
 }
 
 
@@ -51,7 +57,8 @@ class Operations:
         """One route: the content of its success, and the statuses of its problems."""
         keyed = protected and self._keys
         responses: Json = {"200": {"description": "The answer.", "content": content}}
-        for status in sorted({*statuses, 405, *([401] if keyed else [])}):
+        refusals = {*([429] if protected else []), *([401] if keyed else [])}
+        for status in sorted({*_ANY_ROUTE, *statuses, *refusals}):
             responses[str(status)] = self._problem(status)
         operation: Json = {"operationId": name, "summary": summary, "responses": responses}
         if keyed:
@@ -62,9 +69,7 @@ class Operations:
         """The routes that every service has."""
         return {
             "/livez": {"get": self.operation("livez", "Whether the process lives", _TEXT)},
-            "/readyz": {
-                "get": self.operation("readyz", "Whether requests may be sent", _TEXT, [503])
-            },
+            "/readyz": {"get": self.operation("readyz", "Whether requests may be sent", _TEXT)},
             "/metrics": {"get": self.operation("metrics", "Prometheus metrics", _TEXT)},
             "/openapi.json": {"get": self.operation("openapi", "This document", {JSON: {}})},
         }

@@ -15,9 +15,11 @@ from services.admission import Admission
 from services.asgi import AsgiApp, ClientGoneError, Receive, Request, Response, Scope, Send
 from services.auth import BearerKeys
 from services.balance import ConnectionBalance
+from services.draining import Drain
 from services.logs import LOGGER
 from services.metrics import HttpMetrics, exposition
 from services.problems import MEDIA_TYPE, Problem, not_ready, problem_of
+from services.rate_limit import RateLimit
 from services.readiness import Readiness
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -37,12 +39,14 @@ class Route:
         handler: What answers.
         work: Whether it needs the model: admitted, refused until ready, and behind keys.
         protected: Whether a key is needed where keys are configured.
+        check: Refuses before the body is read, by raising a problem.
     """
 
     method: str
     handler: Handler
     work: bool = False
     protected: bool = False
+    check: Callable[[], None] | None = None
 
 
 class RestApp:
@@ -56,6 +60,8 @@ class RestApp:
         readiness: Readiness,
         metrics: HttpMetrics,
         keys: BearerKeys,
+        rate_limit: RateLimit | None = None,
+        drain: Drain | None = None,
         balance: ConnectionBalance | None = None,
         log_requests: bool = True,
     ) -> None:
@@ -69,6 +75,8 @@ class RestApp:
         self._readiness = readiness
         self._metrics = metrics
         self._keys = keys
+        self._rate_limit = rate_limit
+        self._drain = drain or Drain(0)
         self._balance = balance
         self._log_requests = log_requests
         self._logger = logging.getLogger(LOGGER)
@@ -85,6 +93,7 @@ class RestApp:
             headers=headers,
             id=given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8),
             receive=receive,
+            client=(scope.get("client") or ("",))[0],
         )
         name = request.path if request.path in self._routes else UNKNOWN_ROUTE
         reason = None
@@ -105,6 +114,8 @@ class RestApp:
             )
         if self._balance is not None and self._balance.answered(self._admission.requests):
             response.headers["Connection"] = "close"
+        if self._drain.active:
+            response.headers["Connection"] = "close"  # and the caller connects to another
         await response.send(send, request.id)
         self._finish(request, name, response.status, reason, started)
 
@@ -125,11 +136,14 @@ class RestApp:
                 {"Allow": "GET, HEAD" if route.method == "GET" else route.method},
             )
         if route.protected:
-            self._keys.check(request.header(b"authorization"))
+            self._drain.asked()
+            self._let_in(request)
         if not route.work:
             return await route.handler(request)
         if not self._readiness.warm:
             raise not_ready()
+        if route.check is not None:
+            route.check()
         with self._admission.admit() as reservation:
             request.reservation = reservation
             self._metrics.in_progress.inc()
@@ -138,11 +152,18 @@ class RestApp:
             finally:
                 self._metrics.in_progress.dec()
 
+    def _let_in(self, request: Request) -> None:
+        request.key = self._keys.check(request.header(b"authorization"))
+        caller, limit = request.key or request.client, self._rate_limit
+        if limit is not None:
+            limit.admit(caller)
+            request.count_pictures = lambda count: limit.charge(caller, count)
+
     async def _livez(self, _: Request) -> Response:
         return Response(b"alive\n", PLAIN)
 
     async def _readyz(self, _: Request) -> Response:
-        if not self._readiness.ready():
+        if self._drain.active or not self._readiness.ready():
             raise not_ready()
         return Response(b"ready\n", PLAIN)
 
@@ -163,6 +184,8 @@ class RestApp:
                 "status": status,
                 "milliseconds": round(seconds * 1000, 1),
             }
+            if request.key is not None:
+                fields["key"] = request.key
             if reason is not None:
                 fields["reason"] = reason
             self._logger.info("request", extra={"fields": fields})

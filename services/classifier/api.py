@@ -16,6 +16,7 @@ from services.classifier.classifying import DEFAULT_TOP_K, Classifier, Options
 from services.classifier.openapi import build_document
 from services.classifier.settings import ClassifierSettings
 from services.forms import MULTIPART, Form, parse_form
+from services.pace import Pace
 from services.problems import bad_request, too_large, unsupported_type
 from services.rest import Route
 
@@ -39,6 +40,8 @@ class ClassifierApi:
         self._settings = settings
         self._classifier = classifier
         self._info = bundle.classifier
+        self._pace = Pace(settings.max_wait_seconds)
+        self._explain_pace = Pace(settings.max_explain_wait_seconds)
         self._model = {
             "name": manifest.name,
             "version": manifest.version,
@@ -50,8 +53,12 @@ class ClassifierApi:
     def routes(self) -> dict[str, Route]:
         """Path to route."""
         return {
-            "/v1/classify": Route("POST", self.classify, work=True, protected=True),
-            "/v1/classify_batch": Route("POST", self.classify_batch, work=True, protected=True),
+            "/v1/classify": Route(
+                "POST", self.classify, work=True, protected=True, check=self._pace.check
+            ),
+            "/v1/classify_batch": Route(
+                "POST", self.classify_batch, work=True, protected=True, check=self._pace.check
+            ),
             "/v1/model": Route("GET", self.model, protected=True),
             "/openapi.json": Route("GET", self.document),
         }
@@ -79,7 +86,11 @@ class ClassifierApi:
                 f"Send the picture as {MULTIPART} in the field 'image', or as the body with "
                 f"Content-Type image/*; not as {kind or 'an undeclared type'}."
             )
-        answered = await self._classifier.classify(data, self._options(fields))
+        options = self._options(fields)
+        pace = self._pace_of(options)
+        pace.check()  # those whose bodies came meanwhile are before it
+        with pace.turn():
+            answered = await self._classifier.classify(data, options)
         return json_response({"model": self._model, **answered.answer})
 
     async def classify_batch(self, request: Request) -> Response:
@@ -97,6 +108,7 @@ class ClassifierApi:
                 "request may hold; send several requests."
             )
         objects = _objects(form, len(pictures))
+        request.count_pictures(len(pictures) - 1)
         results: list[Answered | ImageError] = []
         for start in range(0, len(pictures), SIDE_BY_SIDE):
             some = pictures[start : start + SIDE_BY_SIDE]
@@ -108,9 +120,13 @@ class ClassifierApi:
 
     async def _entry(self, data: bytes, options: Options) -> Answered | ImageError:
         try:
-            return await self._classifier.classify(data, options)
+            with self._pace_of(options).turn():
+                return await self._classifier.classify(data, options)
         except ImageError as error:
             return error
+
+    def _pace_of(self, options: Options) -> Pace:
+        return self._explain_pace if options.explain else self._pace
 
     async def _form(
         self,

@@ -21,6 +21,9 @@ class ClassifierSettings(ServiceSettings):
         threads: ONNX Runtime threads per worker.
         jobs: Pictures that one worker decodes at a time.
         gpus: With `cuda`, how many GPUs, each with a process of its own.
+        max_wait_seconds: How long a picture may wait for its turn; where it would be longer, and
+            has been for more than a moment, 429 at once.
+        max_explain_wait_seconds: Likewise for an explanation, which takes a hundred times as long.
         gpu_batch: Most pictures in one batch of the inner service.
         gpu_latency_ms: Longest that a picture may wait there before 503.
         max_bytes: Most bytes of one picture.
@@ -37,6 +40,8 @@ class ClassifierSettings(ServiceSettings):
     threads: int = Field(1, ge=1, le=256)
     jobs: int = Field(1, ge=1, le=64)
     gpus: int = Field(1, ge=1, le=16)
+    max_wait_seconds: float = Field(0.25, gt=0)
+    max_explain_wait_seconds: float = Field(10.0, gt=0)
     gpu_batch: int = Field(32, ge=1, le=1024)
     gpu_latency_ms: int = Field(10_000, ge=1)
     max_bytes: int = Field(32 * 1024 * 1024, ge=1024)

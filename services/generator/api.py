@@ -66,6 +66,7 @@ class GeneratorApi:
         settings = self._settings
         body = await request.body(settings.max_body_bytes, settings.upload_seconds)
         order = self._planner.plan(body)
+        request.count_pictures(len(order.seeds) - 1)
         media_type, picture_format = choose_answer(request.header(b"accept"), order)
         pixels = await request.while_connected(self._make(order))
         return await asyncio.to_thread(

@@ -18,12 +18,15 @@ from porcelain.bundle import load_bundle
 from services.admission import Admission
 from services.auth import BearerKeys
 from services.bento import RestService, worker_index
+from services.connections import limit_connections
+from services.draining import Drain
 from services.generator.api import GeneratorApi
 from services.generator.engine import Engine
 from services.generator.metrics import SECONDS, GeneratorMetrics
 from services.generator.settings import GeneratorSettings
 from services.logs import configure_logs
 from services.metrics import HttpMetrics, WorkerMetrics, shared_folder
+from services.rate_limit import RateLimit
 from services.readiness import Readiness
 from services.rest import RestApp
 from services.settings import load_settings
@@ -45,18 +48,30 @@ class GeneratorService:
         self._workers = WorkerMetrics(SETTINGS.worker_count)
         self._readiness = Readiness(shared_folder(), SETTINGS.worker_count)
         keys = BearerKeys(SETTINGS.key_file)
+        self._drain = Drain(SETTINGS.drain_seconds)
+        limit_connections(SETTINGS.connection_limits)
         self.rest = RestApp(
             GeneratorApi(bundle, SETTINGS, self._engine, keys.required).routes(),
             admission=Admission(SETTINGS.max_concurrency, SETTINGS.max_buffered_bytes),
             readiness=self._readiness,
             metrics=HttpMetrics(SECONDS),
             keys=keys,
+            rate_limit=RateLimit(shared_folder(), SETTINGS.rate_limit, SETTINGS.rate_burst),
+            drain=self._drain,
             log_requests=SETTINGS.log_requests,
         )
+
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    def supervise() -> None:
+        """In the process above the workers, before it starts them."""
+        from services.supervision import supervise
+
+        supervise()
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
         """Load and warm up beside the event loop, which meanwhile answers 503."""
+        self._drain.before_stopping()
         self._opening = asyncio.create_task(self._open())
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]

@@ -17,7 +17,6 @@ from porcelain.cores import available_cores
 from porcelain.errors import UserError
 from porcelain.predictor import Predictor
 from services.admission import Admission
-from services.auth import BearerKeys
 from services.classifier.packing import pack, unpack, width
 from services.classifier.settings import ClassifierSettings
 from services.logs import JsonFormatter
@@ -66,24 +65,6 @@ def test_ready_means_all_workers_and_stays_when_another_leaves(tmp_path: Path) -
     ours.unmark()
     assert not ours.ready()
     assert not ours.anyone()
-
-
-def test_keys(tmp_path: Path) -> None:
-    file = tmp_path / "keys"
-    file.write_text("# ours\n\nfirst-key-of-the-museum\nsecond-key-of-the-dig\n")
-    keys = BearerKeys(file)
-    keys.check("Bearer first-key-of-the-museum")
-    keys.check("bearer second-key-of-the-dig")
-    for wrong in ("", "Bearer", "Bearer ", "Bearer # ours", "Basic first-key-of-the-museum"):
-        with pytest.raises(Problem) as refused:
-            keys.check(wrong)
-        assert refused.value.http_status == 401
-    BearerKeys(None).check("")
-    file.write_text("# none\n")
-    with pytest.raises(UserError, match="one key"):
-        BearerKeys(file)
-    with pytest.raises(UserError, match="cannot be read"):
-        BearerKeys(tmp_path / "missing")
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

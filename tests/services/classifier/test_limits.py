@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ def strict(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     """One worker with small limits, behind a key."""
     folder = tmp_path_factory.mktemp("strict")
     keys = folder / "keys"
-    keys.write_text(f"# the museum\n{KEY}\n")
+    keys.write_text(f"# ours\n\nmuseum sha256:{hashlib.sha256(KEY.encode()).hexdigest()}\n")
     server = start_server(
         bundle,
         folder / "log",
@@ -125,15 +126,18 @@ Command = Callable[..., str]
 def test_mistakes_are_one_clear_line_and_status_2(
     refused: Command, bundle: Path, tmp_path: Path
 ) -> None:
-    short = tmp_path / "keys"
-    short.write_text("short\n")
+    plain = tmp_path / "keys"
+    plain.write_text(f"{KEY}\n")
     given = ("--bundle", str(bundle))
     assert "--bundle" in refused("classifier")
     assert "bundle.json" in refused("classifier", "--bundle", str(tmp_path))
     assert "PORCELAIN_DEVICE=tpu" in refused("classifier", *given, "--device", "tpu")
     assert "--host" in refused("classifier", *given, "--host", "somewhere")
     assert "PORCELAIN_MAX_BYTES=many" in refused("classifier", *given, PORCELAIN_MAX_BYTES="many")
-    assert "16 characters" in refused("classifier", *given, PORCELAIN_KEY_FILE=str(short))
+    said = refused("classifier", *given, PORCELAIN_KEY_FILE=str(plain))
+    assert "Line 1" in said
+    assert "porcelain serve key" in said
+    assert KEY not in said
 
 
 def test_a_port_that_is_taken(refused: Command, bundle: Path) -> None:

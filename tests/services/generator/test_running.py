@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import socket
 import time
 from collections.abc import Iterator
@@ -192,7 +193,7 @@ def strict(
 ) -> Iterator[GeneratorServer]:
     """A server with small limits, behind a key."""
     folder = tmp_path_factory.mktemp("strict")
-    (folder / "keys").write_text(f"# the museum\n{KEY}\n")
+    (folder / "keys").write_text(f"museum sha256:{hashlib.sha256(KEY.encode()).hexdigest()}\n")
     server = start_server(
         generator_bundle,
         folder / "log",

@@ -1,0 +1,79 @@
+"""Refusing at once what would wait too long, so that what is accepted is answered in time.
+
+A fixed number of requests in progress cannot do that: pictures take from two to fifty
+milliseconds, and machines differ as much. A short burst is let in whole; a queue that stands is
+not let grow (after CoDel, RFC 8289: what counts is how long the wait has been too long).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from services.problems import full
+
+BURST_SECONDS: Final = 0.1
+"""For how long the wait may be too long before callers are refused."""
+LEAST: Final = 4
+"""So many may always wait, however slow the machine."""
+LONGEST_RETRY: Final = 60
+
+_SMOOTHING: Final = 0.1
+
+
+class Pace:
+    """How long a piece of work that came now would wait; used from one event loop."""
+
+    def __init__(self, max_wait: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Let work wait `max_wait` seconds."""
+        self._max_wait = max_wait
+        self._clock = clock
+        self._waiting = 0
+        self._seconds = 0.0
+        self._done_at = -math.inf
+        self._long_since: float | None = None
+
+    @property
+    def wait(self) -> float:
+        """Seconds until work that came now would begin."""
+        return self._waiting * self._seconds
+
+    def check(self) -> None:
+        """Refuse where the queue stands.
+
+        Raises:
+            Problem: 429; `Retry-After` says when the queue will be short again.
+        """
+        if self._waiting < LEAST or self.wait <= self._max_wait:
+            return
+        now = self._clock()
+        if self._long_since is None:
+            self._long_since = now
+        if now - self._long_since < BURST_SECONDS:
+            return
+        seconds = min(LONGEST_RETRY, math.ceil(self.wait))
+        raise full(
+            f"So many pictures wait that yours would wait {self.wait:.1f} s; send it again in "
+            f"{seconds} s.",
+            seconds,
+        )
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for a turn and take it, within the block."""
+        begun = self._clock()
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            now = self._clock()
+            # Work is done one after the other: this one began when the one before it was done.
+            newest = now - max(begun, self._done_at)
+            self._done_at = now
+            self._seconds += _SMOOTHING * (newest - self._seconds)
+            if self._waiting == 0:
+                self._long_since = None

@@ -1,0 +1,55 @@
+"""The process above the workers: BentoML's circus arbiter, made private and attentive.
+
+As BentoML starts it, it (1) opens two TCP ports on the loopback address on which any process of
+the machine, or of the pod, may have it start a command of its choice; (2) looks for dead workers
+every ten seconds; (3) leaves the dead to the orchestrator inside a container, where it does not
+see them as long as one worker lives; and (4) keeps the public port open until the last request is
+answered, so that callers who come meanwhile are left waiting and then cut off.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from typing import Any, Final
+
+from bentoml import serving
+from bentoml._internal.utils import circus
+
+LOOK_SECONDS: Final = 1.0
+"""How often the arbiter looks for dead workers."""
+LEFT_TO_ORCHESTRATORS: Final = ("BENTOML_CONTAINERIZED", "BENTOCLOUD_DEPLOYMENT_URL")
+
+
+class PrivateArbiter(circus.Arbiter):  # type: ignore[misc]  # BentoML is untyped to us
+    """An arbiter that listens to its own user alone, and replaces workers at once."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - circus'
+        # mkdtemp: nobody else may enter it, and so nobody else may connect.
+        folder = tempfile.mkdtemp(prefix="porcelain-")
+        options["endpoint"] = f"ipc://{folder}/control"
+        options["pubsub_endpoint"] = f"ipc://{folder}/events"
+        options["check_delay"] = LOOK_SECONDS
+        super().__init__(*args, **options)
+        self.exit_stack.callback(shutil.rmtree, folder, ignore_errors=True)
+
+    def stop(self) -> Any:  # noqa: ANN401 - circus' future
+        """Stop the workers; the public port closes when the last of them closes it."""
+        for one in self.sockets.values():
+            if not one.is_unix:  # inner services are needed to the end
+                one.close()
+        return super().stop()
+
+
+def supervise() -> None:
+    """Have BentoML use `PrivateArbiter`, and replace dead workers wherever it runs.
+
+    An orchestrator sees a container's first process alone. Ending it for one lost worker would
+    also end the requests of the others, and its restart is delayed more each time; starting one
+    worker again takes seconds and harms nobody.
+    """
+    circus.Arbiter = PrivateArbiter
+    for name in LEFT_TO_ORCHESTRATORS:
+        os.environ.pop(name, None)
+    serving.running_inside_container.cache_clear()
