@@ -13,9 +13,11 @@ from batch.plan import Plan, in_batches
 from batch.settings import GenerateSettings
 from porcelain.bundle import load_bundle
 from porcelain.cli.main import main
+from porcelain.content_credentials import load_signing, read_credentials
 from porcelain.dataset import load_dataset
 from porcelain.errors import UserError
 from porcelain.synthetic_picture import read_provenance
+from porcelain.verification import examine
 from tests.sampling.tiny_bundle import make_tiny_bundle
 from tests.sampling.tiny_pipeline import make_tiny_pipeline
 
@@ -198,3 +200,49 @@ def test_the_command(plan, generator, tmp_path, monkeypatch, capsys) -> None:
     said = capsys.readouterr()
     assert "already exists" in said.err
     assert said.err.count("\n") == 1
+
+
+def test_the_command_signs_with_the_certificate_of_its_options(
+    generator, tmp_path, monkeypatch, capsys
+) -> None:
+    pytest.importorskip("c2pa")
+    (tmp_path / "plan.csv").write_text("type,count\nvase,2\n")
+    made, signer = tmp_path / "made", tmp_path / "signer"
+    options = ["--bundle", str(generator), "--out", str(made), "--steps", "2", "--device", "cpu"]
+    signed = ["porcelain", "batch", "generate", str(tmp_path / "plan.csv"), *options]
+    monkeypatch.setattr("sys.argv", [*signed, "--demo-certificate", str(signer)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    certificate = (signer / "certificate.pem").read_bytes()
+    for record in load_dataset(made).records:
+        data = (made / record.file_name).read_bytes()
+        read = read_credentials(data, certificate)
+        assert (read.state, read.synthetic) == ("trusted", True)
+        assert {"metadata", "content credentials"} <= {*examine(data).evidence}
+        assert read_provenance(data) is not None
+    monkeypatch.setattr("sys.argv", [*signed, "--certificate", str(signer / "certificate.pem")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "a certificate and a key" in capsys.readouterr().err
+
+
+def test_work_that_was_begun_with_another_signer_is_not_gone_on_with(
+    plan, generator, tmp_path
+) -> None:
+    pytest.importorskip("c2pa")
+
+    def stop(done: int, total: int, errors: int) -> None:
+        if done >= 3:
+            raise StopError
+
+    one, other = (load_signing(None, None, tmp_path / name) for name in ("one", "other"))
+    made = tmp_path / "made"
+    with pytest.raises(StopError):
+        generate(plan, generator, made, SETTINGS, signing=one, on_progress=stop)
+    with pytest.raises(UserError, match="begun with another certificate"):
+        generate(plan, generator, made, SETTINGS, signing=other)
+    assert generate(plan, generator, made, SETTINGS, signing=one).resumed >= 2
+    pictures = [record.file_name for record in load_dataset(made).records]
+    assert {read_credentials((made / name).read_bytes()).state for name in pictures} == {"valid"}
