@@ -19,7 +19,7 @@ FILE: Final = "answered"
 SHARE: Final = 1.2
 """How many times its fair share a worker answers before it sheds a connection."""
 WINDOW: Final = 0.1
-"""Seconds over which shares are counted, and between connections that are shed."""
+"""Seconds over which shares are counted at least, and between connections that are shed."""
 LEAST: Final = 16
 """Answers of all workers from which shares say something."""
 WAITING: Final = 2
@@ -66,9 +66,11 @@ class ConnectionBalance:
             return False
         now = list(self._answered)
         counts = [after - before for before, after in zip(self._last, now, strict=True)]
-        self._last, self._since = now, self._clock()
         total = sum(counts)
-        return total >= LEAST and counts[self._worker] * self._workers > SHARE * total
+        if total < LEAST:  # slow pictures: the window goes on
+            return False
+        self._last, self._since = now, self._clock()
+        return counts[self._worker] * self._workers > SHARE * total
 
 
 def _shared_numbers(folder: Path | None, count: int) -> memoryview:

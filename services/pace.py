@@ -17,7 +17,7 @@ from services.problems import full
 
 BURST_SECONDS: Final = 0.1
 """For how long the wait may be too long before callers are refused."""
-LEAST: Final = 4
+LEAST: Final = 12
 """So many may always wait, however slow the machine."""
 LONGEST_RETRY: Final = 60
 

@@ -73,6 +73,8 @@ class GeneratorService:
         """Load and warm up beside the event loop, which meanwhile answers 503."""
         self._drain.before_stopping()
         self._opening = asyncio.create_task(self._open())
+        if self._readiness.anyone():  # this worker replaces another: the rest answer meanwhile
+            await self._opening
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:

@@ -71,6 +71,17 @@ def test_few_answers_say_nothing(
     assert not any(answers(busy, LEAST - 1))
 
 
+def test_slow_answers_say_something_in_time(
+    pair: tuple[ConnectionBalance, ConnectionBalance], clock: Clock
+) -> None:
+    busy, _ = pair
+    shed = 0
+    for _ in range(3 * LEAST):
+        clock.now += 1.5 * WINDOW
+        shed += sum(answers(busy, 1))
+    assert shed == 3
+
+
 def test_a_single_worker_or_process_sheds_nothing(tmp_path: Path, clock: Clock) -> None:
     for folder, workers in ((tmp_path, 1), (None, 1)):
         alone = ConnectionBalance(folder, 0, workers, clock)
