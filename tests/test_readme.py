@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
 
 from porcelain.cli.main import build_app
 
@@ -62,12 +63,14 @@ def test_every_linked_file_is_there() -> None:
 def test_the_demo_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "porcelain", "demo", "--out", str(tmp_path / "demo")]
     command += ["--count", "80", "--epochs", "2", "--backbone", "mobilenetv3_small_050"]
-    command += ["--pretrained", "none"]
-    first = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    command += ["--pretrained", "none", "--steps", "2", "--seeds", "1", "--agreement", "0"]
+    first = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
     assert first.returncode == 0, first.stderr[-2000:]
     for task in ("dynasty", "glaze", "kiln", "type"):
         assert task in first.stdout
-    assert (tmp_path / "demo/report/report.html").stat().st_size > 10_000
-    second = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    for page in ("report", "synthetic", "experiment/report"):
+        assert (tmp_path / "demo" / page / "report.html").stat().st_size > 10_000
+    assert Image.open(tmp_path / "demo/generated.png").size == (128, 128)
+    second = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert second.returncode == 0, second.stderr[-2000:]
-    assert second.stderr.count("is there already") == 4
+    assert second.stderr.count("is there already") == 8

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from porcelain.bundle import load_bundle
 from porcelain.cli.console import console, done
 from porcelain.cli.local_server import post, serving
 from porcelain.dataset import Record, load_dataset
@@ -24,8 +25,8 @@ from porcelain.vocabulary import TASKS
 SIDE = 128
 """Pixels a side in the experiment: the base's own size, and twice as fast as 224."""
 
-AGREEMENT = 0.2
-"""Least probability of a planned label: a classifier of so few pictures is seldom sure."""
+RATIO = 10
+"""Most added pictures in percent; fewer where the filter keeps fewer."""
 
 
 def demo(
@@ -35,6 +36,12 @@ def demo(
     backbone: Annotated[str, typer.Option(help="Any timm model.")] = "mobilenetv3_small_100",
     pretrained: Annotated[str, typer.Option(help="auto, none, or a safetensors file.")] = "auto",
     steps: Annotated[int, typer.Option(min=1, help="Of the generator's LoRA.")] = 300,
+    agreement: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="How sure the filter must be of a label: a young one seldom is."
+        ),
+    ] = 0.2,
     seeds: Annotated[int, typer.Option(min=1, help="Repetitions of the experiment.")] = 2,
     seed: Annotated[int, typer.Option(help="Same seed, same pictures and models.")] = 0,
 ) -> None:
@@ -70,21 +77,22 @@ def demo(
     _step(
         synthetic,
         *("generator", "synthesize", "--bundle", str(generator), *data),
-        *("--classifier", str(classifier), "--agreement", str(AGREEMENT)),
+        *("--classifier", str(classifier), "--agreement", str(agreement)),
         *("--attempts", "3", "--out", str(synthetic), *common),
     )
+    ratio = _ratio(synthetic, photos)
     compared = experiment / "report" / "report.html"
     _step(
         compared,
         *("experiment", "run", *data, "--synthetic", str(synthetic), "--out", str(experiment)),
-        *(*model, "--ratios", "0,10", "--arms", "real,mix,oversample", "--seeds", str(seeds)),
+        *(*model, "--ratios", f"0,{ratio}", "--arms", "real,mix,oversample", "--seeds", str(seeds)),
         *("--folds", "3", "--epochs", str(max(1, epochs // 3)), "--input-size", str(SIDE)),
     )
     _step(compared, "experiment", "report", str(experiment))
-    _ask_generator(generator, photos, out)
+    _ask_generator(generator, out)
     _ask_classifier(classifier, photos, out)
-    console().print(f"The classifier's report: {report / 'report.html'}", markup=False)
-    console().print(f"What the generator made: {synthetic / 'report.html'}", markup=False)
+    for what, where in (("The classifier", report), ("What the generator made", synthetic)):
+        console().print(f"{what}: {where / 'report.html'}", markup=False, soft_wrap=True)
     done(
         f"Whether it helps: {compared}",
         f"porcelain serve classifier --bundle {classifier}   (or: make serve)",
@@ -103,18 +111,36 @@ def _step(result: Path, *command: str) -> None:
         raise PorcelainError(f"The demo stopped, because this command failed: {shown}")
 
 
-def _ask_generator(bundle: Path, photos: Path, out: Path) -> None:
-    """Have the service make a picture like a photograph's labels, and keep it."""
-    _, record = _test_picture(photos)
-    wanted = {task: label for task in ("glaze", "type") if (label := record.labels[task])}
-    body = json.dumps(wanted | {"seed": 1})
+def _ratio(synthetic: Path, photos: Path) -> int:
+    """As many percent of synthetic pictures as there are for every fold, up to `RATIO`.
+
+    Raises:
+        UserError: There are too few for one percent.
+    """
+    made, real = len(load_dataset(synthetic)), len(load_dataset(photos))
+    ratio = min(RATIO, 100 * made // (made + real))
+    if ratio == 0:
+        raise UserError(
+            f"The filter kept {made} pictures beside {real} real ones, too few to compare; see "
+            f"{synthetic / 'report.html'}, and try more --steps, or remove {synthetic} and lower "
+            "--agreement."
+        )
+    return ratio
+
+
+def _ask_generator(bundle: Path, out: Path) -> None:
+    """Have the service make a picture of a kind that it has often seen, and keep it."""
+    combinations = load_bundle(bundle, "generator").generator.combinations
+    whole = max(combinations, key=lambda seen: (len(seen.labels), seen.count))
+    body = json.dumps(whole.labels | {"seed": 1})
     with serving("generator", bundle, out / "serve-generator.log") as address:
         url = f"{address}/v1/generate"
         command = f"$ curl -H 'Content-Type: application/json' -d '{body}' {url}"
         console().print(f"\n{command}", markup=False, soft_wrap=True)
         picture = post(url, body.encode(), "application/json")["images"][0]
     write_bytes(out / "generated.png", base64.b64decode(picture["data"]))
-    console().print(f"{picture['prompt']}: see {out / 'generated.png'}", markup=False)
+    shown = f"{picture['prompt']}: see {out / 'generated.png'}"
+    console().print(shown, markup=False, soft_wrap=True)
 
 
 def _ask_classifier(bundle: Path, photos: Path, out: Path) -> None:

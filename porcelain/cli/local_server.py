@@ -46,7 +46,9 @@ def serving(kind: str, bundle: Path, log: Path) -> Iterator[str]:
     """
     port = free_port()
     command = ["serve", kind, "--bundle", str(bundle), "--port", str(port)]
-    console().print(f"\n$ {shlex.join(['porcelain', *command])}", markup=False, style="bold")
+    console().print(
+        f"\n$ {shlex.join(['porcelain', *command])}", markup=False, soft_wrap=True, style="bold"
+    )
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "porcelain", *command], stdout=output, stderr=output

@@ -111,7 +111,8 @@ def synthesize(
         list[str] | None,
         typer.Option(
             metavar="[TASK=]SHARE",
-            help="Least probability of the planned label, for all tasks or one; 0.5 if not given.",
+            help="Least probability of the planned label, for all tasks or one; 0.5 if not given, "
+            "0 passes any.",
         ),
     ] = None,
     attempts: Annotated[

@@ -37,7 +37,7 @@ class SynthesisSettings(BaseModel):
         guidance_scale: Likewise.
         width: In pixels, likewise.
         height: In pixels, likewise.
-        agreement: Per task, the least probability of the planned label.
+        agreement: Per task, the least probability of the planned label; 0 passes any.
         copy_quantile: Share of photographs that are as near to one of another object as a copy
             is to its original.
         defects: Where a picture counts as blank, noise or burnt.

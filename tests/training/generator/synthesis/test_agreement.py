@@ -27,6 +27,10 @@ def test_and_surely_enough():
     assert misread({"type": "bowl"}, {"type": 0.1}) == ("type",)
 
 
+def test_no_certainty_asked_for_passes_any_reading():
+    assert misread({"glaze": "white", "type": "bowl"}, {"glaze": 0.0, "type": 0.5}) == ("type",)
+
+
 def test_every_task_is_judged_by_itself():
     assert misread({"glaze": "white", "type": "vase"}) == ("glaze", "type")
     assert misread({"glaze": "celadon", "type": "dish"}, {"glaze": 0.5, "type": 0.4}) == ()
