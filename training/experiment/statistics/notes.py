@@ -36,12 +36,6 @@ def reader_notes(
     for task in results.experiment.tasks:
         if task not in answers:
             notes.append(f"No tested picture has a {task} label, so {task} was not measured.")
-    untested = sum(not picture.tested for picture in results.experiment.pictures)
-    if untested:
-        notes.append(
-            f"{untested} pictures train in every fold and are never tested, because the "
-            "generator or its filter has seen them or their objects."
-        )
     if comparisons / (1 + swaps) > LEVEL:
         notes.append(
             f"{swaps} swaps are too few for {comparisons} comparisons: no corrected p-value can be "
