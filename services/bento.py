@@ -12,16 +12,20 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Literal
 
 import bentoml
 from _bentoml_sdk import Service
 
-from porcelain.errors import UserError
+from porcelain.bundle import Bundle, load_bundle
+from porcelain.errors import BundleError, UserError
 from services.asgi import AsgiApp
 from services.rest import HttpToRest
 
 RUNNER_MAP = "BENTOML_RUNNER_MAP"
+BEFORE_ANOTHER_START: Final = 10.0
+"""Seconds that a worker whose bundle was damaged waits before it ends."""
 
 # For inner services: their traffic is counted by the API service.
 INNER_SERVER: Final[dict[str, Any]] = {
@@ -48,6 +52,22 @@ class RestService(Service[Any]):  # type: ignore[misc]  # BentoML is untyped to 
         use_limited_connections()
         lifespan: AsgiApp = super().to_asgi(is_main)
         return HttpToRest(lifespan, lambda: bentoml.get_current_service().rest)
+
+
+def load_to_serve(folder: Path, kind: Literal["classifier", "generator"]) -> Bundle:
+    """A worker's bundle.
+
+    One that was damaged under a running service is refused after a pause, because the worker is
+    started again and again until it can be read, and the others need the processor.
+
+    Raises:
+        BundleError: It is not as it should be.
+    """
+    try:
+        return load_bundle(folder, kind)
+    except BundleError:
+        time.sleep(BEFORE_ANOTHER_START)
+        raise
 
 
 def worker_index() -> int:

@@ -21,6 +21,8 @@ from services.settings import ConnectionLimits
 
 LINGER_SECONDS: Final = 5.0
 """For how long a body is read on whose request is answered already, so that the answer arrives."""
+FIRST_REQUEST_SECONDS: Final = 0.5
+"""What a caller who has just connected has to send a request when the service stops."""
 PROBE_SECONDS: Final = 30
 """A silent peer is asked whether it is still there after so long."""
 
@@ -97,6 +99,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             self._within("answer", self.limits.send_seconds, self._abort)
         super().on_response_complete()
+
+    def shutdown(self) -> None:
+        """The service stops: a connection just made may still bring its one request."""
+        if self.cycle is None and not self.transport.is_closing():
+            self._within("head", FIRST_REQUEST_SECONDS, self.transport.close)
+        else:
+            super().shutdown()
 
     def pause_writing(self) -> None:
         """The caller does not read as fast as we write."""

@@ -12,10 +12,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from pathlib import Path
 from typing import Any, Final
 
 from bentoml import serving
 from bentoml._internal.utils import circus
+
+from services.draining import FOLDER, STOPPING
 
 LOOK_SECONDS: Final = 1.0
 """How often the arbiter looks for dead workers."""
@@ -26,20 +29,24 @@ class PrivateArbiter(circus.Arbiter):  # type: ignore[misc]  # BentoML is untype
     """An arbiter that listens to its own user alone, and replaces workers at once."""
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - circus'
-        # mkdtemp: nobody else may enter it, and so nobody else may connect.
-        folder = tempfile.mkdtemp(prefix="porcelain-")
-        options["endpoint"] = f"ipc://{folder}/control"
-        options["pubsub_endpoint"] = f"ipc://{folder}/events"
+        self._folder = Path(os.environ[FOLDER])
+        options["endpoint"] = f"ipc://{self._folder}/control"
+        options["pubsub_endpoint"] = f"ipc://{self._folder}/events"
         options["check_delay"] = LOOK_SECONDS
         super().__init__(*args, **options)
-        self.exit_stack.callback(shutil.rmtree, folder, ignore_errors=True)
 
     def stop(self) -> Any:  # noqa: ANN401 - circus' future
         """Stop the workers; the public port closes when the last of them closes it."""
+        (self._folder / STOPPING).touch()
         for one in self.sockets.values():
             if not one.is_unix:  # inner services are needed to the end
                 one.close()
         return super().stop()
+
+    def stop_controller_and_close_sockets(self) -> None:
+        """The last that an arbiter does."""
+        super().stop_controller_and_close_sockets()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def supervise() -> None:
@@ -49,6 +56,8 @@ def supervise() -> None:
     also end the requests of the others, and its restart is delayed more each time; starting one
     worker again takes seconds and harms nobody.
     """
+    # mkdtemp: nobody else may enter it, and so nobody else may connect. Workers inherit its name.
+    os.environ[FOLDER] = tempfile.mkdtemp(prefix="porcelain-")
     circus.Arbiter = PrivateArbiter
     for name in LEFT_TO_ORCHESTRATORS:
         os.environ.pop(name, None)

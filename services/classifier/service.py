@@ -18,7 +18,6 @@ import bentoml
 import numpy as np
 from bentoml.exceptions import BentoMLException
 
-from porcelain.bundle import load_bundle
 from porcelain.predictor import Predictor
 from services.admission import Admission
 from services.auth import BearerKeys
@@ -26,6 +25,7 @@ from services.balance import ConnectionBalance
 from services.bento import (
     INNER_SERVER,
     RestService,
+    load_to_serve,
     require_private_socket,
     stop_after_others,
     worker_index,
@@ -66,7 +66,7 @@ class Inference:
         configure_logs()
         if SETTINGS.device == "cuda":
             os.environ["CUDA_VISIBLE_DEVICES"] = str(worker_index())
-        bundle = load_bundle(SETTINGS.bundle, "classifier")
+        bundle = load_to_serve(SETTINGS.bundle, "classifier")
         self._predictor = Predictor(bundle, threads=SETTINGS.threads, device=SETTINGS.device)
         self._predictor.warm_up()
         self._metrics = InferenceMetrics()
@@ -110,7 +110,7 @@ class ClassifierService:
 
     def __init__(self) -> None:
         self._logger = configure_logs()
-        bundle = load_bundle(SETTINGS.bundle, "classifier")
+        bundle = load_to_serve(SETTINGS.bundle, "classifier")
         metrics = ClassifierMetrics(bundle)
         self._classifier: Classifier = (
             InnerServiceClassifier(bundle, SETTINGS, metrics, self._infer)

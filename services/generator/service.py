@@ -14,10 +14,9 @@ import signal
 
 import bentoml
 
-from porcelain.bundle import load_bundle
 from services.admission import Admission
 from services.auth import BearerKeys
-from services.bento import RestService, worker_index
+from services.bento import RestService, load_to_serve, worker_index
 from services.connections import limit_connections
 from services.draining import Drain
 from services.generator.api import GeneratorApi
@@ -43,7 +42,7 @@ class GeneratorService:
 
     def __init__(self) -> None:
         self._logger = configure_logs()
-        bundle = load_bundle(SETTINGS.bundle, "generator")
+        bundle = load_to_serve(SETTINGS.bundle, "generator")
         self._engine = Engine(bundle, SETTINGS, GeneratorMetrics(bundle), worker_index())
         self._workers = WorkerMetrics(SETTINGS.worker_count)
         self._readiness = Readiness(shared_folder(), SETTINGS.worker_count)
