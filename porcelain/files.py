@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -59,6 +60,31 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
     """Write `value` as indented JSON to `path` atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def reserve(path: Path, size: int) -> None:
+    """Give a file its size and its room on the disk, before it is mapped into memory.
+
+    A process that writes to mapped pages for which the disk has no room is killed (SIGBUS). What
+    the file holds already stays.
+
+    Raises:
+        OSError: There is no room; none is taken then.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    before = os.fstat(descriptor).st_size
+    try:
+        # Asked first: allocating takes what there is before it fails, and others need it meanwhile.
+        if size - before > shutil.disk_usage(path.parent).free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if size > 0 and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, 0, size)
+        os.ftruncate(descriptor, size)
+    except OSError as error:
+        os.ftruncate(descriptor, before)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(descriptor)
 
 
 def work_folder(out: Path) -> Path:

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from porcelain.files import reserve
+
 FILE: Final = "answered"
 SHARE: Final = 1.2
 """How many times its fair share a worker answers before it sheds a connection."""
@@ -78,9 +80,9 @@ def _shared_numbers(folder: Path | None, count: int) -> memoryview:
     size = count * _NUMBER
     if folder is None:
         return memoryview(bytearray(size)).cast("q")
-    file = os.open(folder / FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    reserve(folder / FILE, size)  # zeros at first, and no change when another was first
+    file = os.open(folder / FILE, os.O_RDWR)
     try:
-        os.ftruncate(file, size)  # zeros at first, and no change when another was first
         return memoryview(mmap.mmap(file, size)).cast("q")
     finally:
         os.close(file)

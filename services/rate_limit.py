@@ -20,6 +20,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
+from porcelain.files import reserve
 from services.problems import Problem
 
 FILE: Final = "rate-limits"
@@ -121,7 +122,7 @@ class RateLimit:
         fcntl.lockf(file, fcntl.LOCK_EX)
         try:
             new = os.fstat(file).st_size != size
-            os.ftruncate(file, size)
+            reserve(folder / FILE, size)
             view = memoryview(mmap.mmap(file, size))
             if new:
                 _full(view, self._burst)

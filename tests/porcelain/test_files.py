@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from porcelain.errors import UserError
 from porcelain.files import (
     atomic_folder,
     check_free,
+    reserve,
     sha256_bytes,
     sha256_file,
     work_folder,
@@ -120,3 +122,36 @@ def test_what_is_read_is_never_replaced(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="would replace"):
             check_free(out, True, (photos,))
     check_free(photos / "bundle", True, (photos,))
+
+
+def test_a_reserved_file_has_its_room_and_keeps_what_it_holds(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"vase")
+    reserve(path, 1_000_000)
+    assert path.read_bytes()[:5] == b"vase\0"
+    assert path.stat().st_size == 1_000_000
+    assert path.stat().st_blocks * 512 >= 1_000_000
+    reserve(path, 10)
+    assert path.stat().st_size == 10
+    reserve(tmp_path / "empty", 0)
+    assert (tmp_path / "empty").stat().st_size == 0
+
+
+def test_no_room_to_reserve_is_an_error_and_takes_none(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"vase")
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(OSError, match="file"):
+        reserve(path, 10_000)
+    assert path.read_bytes() == b"vase"
+    monkeypatch.undo()
+
+    def partly(descriptor: int, start: int, count: int) -> None:
+        os.ftruncate(descriptor, count // 2)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", partly)
+    with pytest.raises(OSError, match="file"):
+        reserve(path, 10_000)
+    assert path.read_bytes() == b"vase"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from porcelain.errors import ImageError
-from porcelain.files import write_json
+from porcelain.files import reserve, write_json
 from porcelain.preparation import ResizeRule, load_and_prepare
 
 ProgressCallback = Callable[[int, int], None]
@@ -53,13 +53,18 @@ def prepare_pictures(
         rule: How a picture fills the square.
         cache: Where to keep the pixels; a `.json` beside it says that they are complete.
         on_progress: Called with pictures done and in all.
+
+    Raises:
+        OSError: The disk has no room for them.
     """
     shape = (len(paths), size, size, 3)
     complete = cache.with_suffix(".json")
     if complete.is_file() and cache.is_file() and cache.stat().st_size == int(np.prod(shape)):
         unusable = _read_unusable(complete)
         return Pictures(np.memmap(cache, np.uint8, "r", shape=shape), unusable)
-    pixels = np.memmap(cache, np.uint8, "w+", shape=shape)
+    cache.unlink(missing_ok=True)  # what an interrupted run left may be of other pictures
+    reserve(cache, int(np.prod(shape)))
+    pixels = np.memmap(cache, np.uint8, "r+", shape=shape)
     unusable = {}
 
     def prepare(index: int) -> tuple[int, str | None]:

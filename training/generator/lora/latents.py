@@ -23,7 +23,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from porcelain.errors import ImageError
-from porcelain.files import sha256_bytes, sha256_file, write_json
+from porcelain.files import reserve, sha256_bytes, sha256_file, write_json
 from porcelain.preparation import Pixels, ResizeRule, load_and_prepare
 
 _LATENTS, _STATES, _IDENTITY = "latents.f32", "states.u8", "identity.json"
@@ -93,8 +93,8 @@ class LatentStore:
             (_LATENTS, count * views * 2 * int(np.prod(shape)) * 4),
             (_STATES, count),
         ):
-            with (folder / name).open("wb") as file:
-                file.truncate(size)
+            (folder / name).unlink(missing_ok=True)
+            reserve(folder / name, size)
         # Written last: it says that the rest is there.
         write_json(folder / _IDENTITY, {**vars(key), "shape": shape})
 
