@@ -80,8 +80,8 @@ def worker_index() -> int:
 def require_private_socket(service: str) -> None:
     """Refuse to run an inner service that others can reach.
 
-    Started by its API service it listens on a Unix socket; started by itself it would unpickle
-    what anybody sends to a port.
+    Started by its API service it listens on a Unix socket of its own user; started by itself it
+    would run the model for anybody, without keys and limits.
 
     Raises:
         UserError: The service listens elsewhere than on a Unix socket.
@@ -89,8 +89,8 @@ def require_private_socket(service: str) -> None:
     urls: dict[str, str] = json.loads(os.environ.get(RUNNER_MAP, "{}"))
     if not urls.get(service, "").startswith("file:"):
         raise UserError(
-            f"{service} must not be started by itself: it unpickles what it is sent. Start the "
-            "API service, which runs it behind a Unix socket."
+            f"{service} must not be started by itself, where anybody can reach it. Start the API "
+            "service, which runs it behind a Unix socket."
         )
 
 

@@ -20,6 +20,7 @@ from bentoml.exceptions import BentoMLException
 
 from porcelain.predictor import Predictor
 from services.admission import Admission
+from services.arrays import read_no_pickles
 from services.auth import BearerKeys
 from services.balance import ConnectionBalance
 from services.bento import (
@@ -61,8 +62,8 @@ class Inference:
     """The model in a process of its own, one per GPU; it takes decoded, validated pictures."""
 
     def __init__(self) -> None:
-        # BentoML unpickles what an inner service is sent: nobody else may reach it.
         require_private_socket("porcelain_inference")
+        read_no_pickles()
         configure_logs()
         if SETTINGS.device == "cuda":
             os.environ["CUDA_VISIBLE_DEVICES"] = str(worker_index())
@@ -110,6 +111,7 @@ class ClassifierService:
 
     def __init__(self) -> None:
         self._logger = configure_logs()
+        read_no_pickles()
         bundle = load_to_serve(SETTINGS.bundle, "classifier")
         metrics = ClassifierMetrics(bundle)
         self._classifier: Classifier = (
