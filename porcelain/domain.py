@@ -1,12 +1,14 @@
 """How like the training pictures a picture is, by its features: low for what is no porcelain.
 
-The score is the cosine similarity of a picture's features with those of its k-th nearest training
-picture. Source: Sun et al., Out-of-Distribution Detection with Deep Nearest Neighbors
-(arXiv 2204.06507). `benchmarks/in_domain.py` compares it with other methods.
+The training pictures' features, at unit length, spread over few directions. The score falls with
+what those leave of a picture's features: the residual of a principal component analysis. Source:
+the residual of Wang et al., ViM: Out-Of-Distribution with Virtual-logit Matching
+(arXiv 2203.10807). `benchmarks/in_domain.py` compares it with other methods.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,15 +17,28 @@ import numpy.typing as npt
 
 from porcelain.errors import BundleError
 
-DOMAIN_FILE: Final = "domain.safetensors"
-NEIGHBOUR: Final = 5
+DOMAIN_FILE: Final = "likeness.safetensors"
+EXPLAINED: Final = 0.9
+"""Share of the training features' variance that the directions kept account for."""
+
+MOST_DIRECTIONS: Final = 256
 KEPT: Final = 0.95
 """Share of validation pictures that the threshold calls in the domain."""
 
-LARGEST_REFERENCE: Final = 2000
-"""Training pictures that are remembered at most, which bounds the file and the time of a score."""
-
 FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What the training pictures' features are like.
+
+    Attributes:
+        mean: Of the features at unit length [F].
+        directions: In which they vary most, each at unit length [D, F].
+    """
+
+    mean: FloatArray
+    directions: FloatArray
 
 
 def normalised(features: npt.NDArray[np.floating]) -> FloatArray:
@@ -33,16 +48,26 @@ def normalised(features: npt.NDArray[np.floating]) -> FloatArray:
     return unit
 
 
-def similarity(features: npt.NDArray[np.floating], reference: FloatArray) -> FloatArray:
-    """Scores [N] of features [N, F].
+def fit_domain(features: npt.NDArray[np.floating]) -> Domain:
+    """Learn what pictures are like.
 
     Args:
-        features: As the graph returns them.
-        reference: Training pictures' features at unit length [M, F].
+        features: Of the training pictures [N, F], as the graph returns them.
     """
-    near = normalised(features) @ reference.T
-    neighbour = min(NEIGHBOUR, len(reference))
-    scores: FloatArray = np.partition(near, -neighbour, axis=1)[:, -neighbour]
+    unit = normalised(features)
+    mean = unit.mean(axis=0)
+    _, values, directions = np.linalg.svd(unit - mean, full_matrices=False)
+    variance = np.cumsum(values.astype(np.float64) ** 2)
+    # Pictures that are all alike vary in no direction.
+    count = np.searchsorted(variance, EXPLAINED * variance[-1]) + 1 if variance[-1] > 1e-9 else 0
+    return Domain(mean, directions[: min(int(count), MOST_DIRECTIONS)])
+
+
+def likeness(features: npt.NDArray[np.floating], domain: Domain) -> FloatArray:
+    """Scores [N] of features [N, F]: 1 less the length of what the domain leaves of them."""
+    centred = normalised(features) - domain.mean
+    left = centred - (centred @ domain.directions.T) @ domain.directions
+    scores: FloatArray = (1 - np.linalg.norm(left, axis=1)).astype(np.float32)
     return scores
 
 
@@ -51,17 +76,14 @@ def choose_threshold(scores: npt.NDArray[np.floating]) -> float:
     return float(np.quantile(scores, 1 - KEPT))
 
 
-def encode_reference(features: npt.NDArray[np.floating], seed: int = 0) -> bytes:
-    """The content of `DOMAIN_FILE`: at most `LARGEST_REFERENCE` rows, in half precision."""
+def encode_domain(domain: Domain) -> bytes:
+    """The content of `DOMAIN_FILE`, in half precision."""
     from safetensors.numpy import save
 
-    if len(features) > LARGEST_REFERENCE:
-        rows = np.random.default_rng(seed).permutation(len(features))[:LARGEST_REFERENCE]
-        features = features[np.sort(rows)]
-    return save({"features": normalised(features).astype(np.float16)})
+    return save({name: value.astype(np.float16) for name, value in vars(domain).items()})
 
 
-def load_reference(path: Path) -> FloatArray:
+def load_domain(path: Path) -> Domain:
     """Read `DOMAIN_FILE`.
 
     Raises:
@@ -71,9 +93,10 @@ def load_reference(path: Path) -> FloatArray:
     from safetensors.numpy import load_file
 
     try:
-        features = load_file(path).get("features")
+        found = load_file(path)
     except (OSError, SafetensorError) as error:
         raise BundleError(f"{path} cannot be read: {error}") from error
-    if features is None or features.ndim != 2 or len(features) == 0:
-        raise BundleError(f"{path} holds no features; train again or copy the bundle again.")
-    return features.astype(np.float32)
+    mean, directions = found.get("mean"), found.get("directions")
+    if mean is None or directions is None or directions.shape[1:] != mean.shape:
+        raise BundleError(f"{path} holds no domain; train again or copy the bundle again.")
+    return Domain(mean.astype(np.float32), directions.astype(np.float32))

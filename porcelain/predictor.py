@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from porcelain.bundle import CLASSIFIER_MODEL_FILE, Bundle, ClassifierInfo
 from porcelain.conformal import label_sets, limits
-from porcelain.domain import DOMAIN_FILE, load_reference, similarity
+from porcelain.domain import DOMAIN_FILE, likeness, load_domain
 from porcelain.errors import BundleError, UserError
 from porcelain.occlusion import evidence, occlude
 from porcelain.preparation import Pixels
@@ -142,7 +142,7 @@ class Predictor:
         knows = self.info.in_domain_threshold is not None and str(remembered) in (
             bundle.manifest.files
         )
-        self._reference = load_reference(bundle.path / remembered) if knows else None
+        self._domain = load_domain(bundle.path / remembered) if knows else None
 
     def run(
         self, images: npt.NDArray[np.uint8], *, features: bool = False, activation: bool = False
@@ -154,9 +154,9 @@ class Predictor:
             features: Also return the shared features.
             activation: Also explain the answers, which costs a hundred times as much.
         """
-        outputs = self._answer(images, features or self._reference is not None)
-        if self._reference is not None and outputs.features is not None:
-            scores = similarity(outputs.features, self._reference)
+        outputs = self._answer(images, features or self._domain is not None)
+        if self._domain is not None and outputs.features is not None:
+            scores = likeness(outputs.features, self._domain)
             kept = outputs.features if features else None
             outputs = replace(outputs, features=kept, domain=scores)
         return replace(outputs, activation=self.explain(images, outputs)) if activation else outputs

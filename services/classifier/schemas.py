@@ -48,7 +48,7 @@ class InDomain(Schema):
     """Whether the picture is like those of training."""
 
     value: bool = Field(description="False: do not rely on the labels, this may be no porcelain.")
-    score: float = Field(description="Likeness to the nearest training pictures, at most 1.")
+    score: float = Field(description="Likeness to the training pictures, at most 1.")
 
 
 class LabelSets(Schema):

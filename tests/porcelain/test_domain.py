@@ -6,15 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from porcelain.conformal import calibration_scores, has_own_limit, label_sets, limits
 from porcelain.domain import (
+    DOMAIN_FILE,
     KEPT,
-    LARGEST_REFERENCE,
+    MOST_DIRECTIONS,
     choose_threshold,
-    encode_reference,
-    load_reference,
-    similarity,
+    encode_domain,
+    fit_domain,
+    likeness,
+    load_domain,
 )
 from porcelain.errors import BundleError
 
@@ -27,34 +30,45 @@ def cloud(rng: np.random.Generator, count: int, *, at: int) -> np.ndarray:
 
 def test_what_lies_elsewhere_is_told_apart(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    file = tmp_path / "domain.safetensors"
-    file.write_bytes(encode_reference(cloud(rng, 300, at=0)))
-    reference = load_reference(file)
-    threshold = choose_threshold(similarity(cloud(rng, 200, at=0), reference))
-    own = similarity(cloud(rng, 500, at=0), reference) >= threshold
-    other = similarity(cloud(rng, 500, at=1), reference) >= threshold
+    file = tmp_path / DOMAIN_FILE
+    file.write_bytes(encode_domain(fit_domain(cloud(rng, 300, at=0))))
+    domain = load_domain(file)
+    threshold = choose_threshold(likeness(cloud(rng, 200, at=0), domain))
+    own = likeness(cloud(rng, 500, at=0), domain) >= threshold
+    other = likeness(cloud(rng, 500, at=1), domain) >= threshold
     assert own.mean() == pytest.approx(KEPT, abs=0.04)
     assert other.mean() < 0.01
 
 
-def test_the_reference_is_bounded_and_brightness_of_features_does_not_matter(
-    tmp_path: Path,
-) -> None:
-    features = cloud(np.random.default_rng(0), LARGEST_REFERENCE + 50, at=3)
-    file = tmp_path / "domain.safetensors"
-    file.write_bytes(encode_reference(features))
-    reference = load_reference(file)
-    assert reference.shape == (LARGEST_REFERENCE, 32)
-    assert similarity(features[:9], reference) == pytest.approx(
-        similarity(7 * features[:9], reference), abs=1e-6
-    )
+def test_only_new_directions_and_not_the_length_of_features_count() -> None:
+    rng = np.random.default_rng(0)
+    plane = np.zeros((200, 16))
+    plane[:, 0] = 3
+    plane[:, 1:3] = rng.normal(0, 1, (200, 2))
+    domain = fit_domain(plane)
+    assert domain.directions.shape == (2, 16)
+    beyond = plane[:1] * [1, 3, 0, *[0] * 13]  # further out, where the training pictures vary
+    aside = plane[:1] + np.eye(16)[9] * 3
+    assert likeness(beyond, domain)[0] > likeness(aside, domain)[0] + 0.2
+    np.testing.assert_allclose(likeness(7 * aside, domain), likeness(aside, domain), atol=1e-6)
 
 
-def test_a_reference_that_is_none_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "domain.safetensors"
+def test_the_memory_is_bounded_and_pictures_may_all_be_alike() -> None:
+    many = fit_domain(np.random.default_rng(0).normal(0, 1, (600, 512)))
+    assert many.directions.shape == (MOST_DIRECTIONS, 512)
+    same = fit_domain(np.ones((5, 8)))
+    assert same.directions.shape == (0, 8)
+    assert likeness(np.ones((1, 8)), same)[0] == pytest.approx(1)
+
+
+def test_a_memory_that_is_none_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / DOMAIN_FILE
     file.write_bytes(b"nothing")
     with pytest.raises(BundleError, match="cannot be read"):
-        load_reference(file)
+        load_domain(file)
+    file.write_bytes(save({"mean": np.zeros(3, np.float16)}))
+    with pytest.raises(BundleError, match="holds no domain"):
+        load_domain(file)
 
 
 @pytest.mark.parametrize("coverage", [0.8, 0.9])

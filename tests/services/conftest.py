@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from porcelain.bundle import CLASSIFIER_MODEL_FILE, ClassifierInfo, load_bundle, write_manifest
 from porcelain.cli.main import main
-from porcelain.domain import DOMAIN_FILE, encode_reference
+from porcelain.domain import DOMAIN_FILE, encode_domain, fit_domain
 from tests.services.servers import Server, check_log, start_server
 
 __all__ = ["LABELS", "Server", "start_server"]
@@ -68,7 +68,7 @@ def write_colour_bundle(folder: Path) -> Path:
     folder.mkdir()
     onnx.save(colour_model(), folder / CLASSIFIER_MODEL_FILE)
     reds = np.array([[0.8, 0.2, 0.2]]) + np.random.default_rng(0).normal(0, 0.02, (40, 3))
-    (folder / DOMAIN_FILE).write_bytes(encode_reference(reds))
+    (folder / DOMAIN_FILE).write_bytes(encode_domain(fit_domain(reds)))
     info = ClassifierInfo(
         labels=LABELS,
         label_counts={task: dict.fromkeys(labels, 1) for task, labels in LABELS.items()},

@@ -27,9 +27,9 @@ from porcelain.dataset import Dataset, Record
 from porcelain.domain import (
     DOMAIN_FILE,
     choose_threshold,
-    encode_reference,
-    normalised,
-    similarity,
+    encode_domain,
+    fit_domain,
+    likeness,
 )
 from porcelain.errors import BundleError
 from porcelain.files import atomic_folder, check_free, sha256_file, write_bytes, write_json
@@ -181,7 +181,7 @@ def _conformity(
 
 
 def _remember(folder: Path, fitted: Fitted, final: ClassifierTrainer | None) -> float | None:
-    """Write, beside each graph, its features of what it learned from; returns the threshold.
+    """Write, beside each graph, what its features of its pictures are like; returns the threshold.
 
     The threshold comes from the model that did not learn from validation, as temperatures do.
     """
@@ -192,15 +192,15 @@ def _remember(folder: Path, fitted: Fitted, final: ClassifierTrainer | None) -> 
     window = slice(start, start + settings.input_size)
     learned = np.asarray(pictures["train"].pictures.pixels)[:, window, window]
     validation = np.asarray(pictures["validation"].pictures.pixels)
-    train = _features(trainer, learned)
+    domain = fit_domain(_features(trainer, learned))
     measured = CLASSIFIER_MODEL_FILE if final is None else HELD_OUT_MODEL_FILE
-    write_bytes((folder / measured).with_name(DOMAIN_FILE), encode_reference(train))
+    write_bytes((folder / measured).with_name(DOMAIN_FILE), encode_domain(domain))
     if final is not None:
         rest = [np.asarray(pictures[part].pictures.pixels) for part in ("validation", "test")]
         parts = [learned, *(pixels for pixels in rest if len(pixels))]
         every = np.concatenate([_features(final, pixels) for pixels in parts])
-        write_bytes(folder / DOMAIN_FILE, encode_reference(every))
-    return choose_threshold(similarity(_features(trainer, validation), normalised(train)))
+        write_bytes(folder / DOMAIN_FILE, encode_domain(fit_domain(every)))
+    return choose_threshold(likeness(_features(trainer, validation), domain))
 
 
 def _features(trainer: ClassifierTrainer, pixels: npt.NDArray[np.uint8]) -> FloatArray:

@@ -16,17 +16,21 @@ from training.data.rendering.surface import Array, Zone
 
 @dataclass(frozen=True)
 class Skin:
-    """The glazed surface on the canvas.
+    """The surface on the canvas; what is no glaze may also be metal or let the ground through.
 
     Attributes:
         colour: sRGB, 0 to 1 [height, width, 3].
         roughness: 0 to 1 [height, width].
         relief: height of the surface in units of length [height, width].
+        metallic: 0 to 1; a metal's colour is that of its reflections.
+        clear: shares of the ground's red, green and blue that show through.
     """
 
     colour: Array
     roughness: Array
     relief: Array
+    metallic: float = 0.0
+    clear: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 @dataclass

@@ -86,7 +86,7 @@ def photograph(
         canvas, skin, share, view.yaw, view.turn, eye, aim, view.angle
     )
     ground = _backdrop(vessel, view, eye, aim, near, far, size)
-    return _develop(_over(shot, ground, size), view, rng)
+    return _develop(_over(shot, ground, size, skin.clear), view, rng)
 
 
 def _camera(
@@ -151,11 +151,18 @@ def _backdrop(
     return backdrop
 
 
-def _over(shot: NDArray[np.uint8], ground: Array, size: int) -> Array:
-    """Lays the vessel on the backdrop, smoothing its edges [size, size, 3]."""
+def _over(
+    shot: NDArray[np.uint8], ground: Array, size: int, clear: tuple[float, float, float]
+) -> Array:
+    """Lays the vessel on the backdrop, smoothing its edges [size, size, 3].
+
+    Of what is clear the shot holds the reflections, to which the ground behind is added.
+    """
     # Pillow weighs by alpha while it reduces, so that the clear ground does not bleed in.
     small = np.asarray(Image.fromarray(shot).reduce(2), np.float32) / 255
     result: Array = ground + (small[..., :3] - ground) * small[..., 3:]
+    if any(clear):
+        result = result + ground * small[..., 3:] * np.asarray(clear, np.float32)
     return result
 
 

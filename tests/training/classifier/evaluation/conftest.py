@@ -15,7 +15,7 @@ from porcelain.bundle import (
     write_manifest,
 )
 from porcelain.dataset import Record, write_metadata
-from porcelain.domain import DOMAIN_FILE, encode_reference
+from porcelain.domain import DOMAIN_FILE, encode_domain, fit_domain
 from porcelain.files import sha256_file, write_json
 from tests.services.conftest import GRID, LABELS, colour_model
 
@@ -89,9 +89,9 @@ def make_bundle(tmp_path):
             **(knowing or {}),
         )
         if knowing is not None:  # the features are mean colours: it has learned from reds
-            reference = encode_reference(np.array([[0.8, 0.2, 0.2]] * 5))
+            domain = encode_domain(fit_domain(np.array([[0.8, 0.2, 0.2]] * 5)))
             for graph in (CLASSIFIER_MODEL_FILE, *([HELD_OUT_MODEL_FILE] if held_out else [])):
-                (folder / graph).with_name(DOMAIN_FILE).write_bytes(reference)
+                (folder / graph).with_name(DOMAIN_FILE).write_bytes(domain)
         write_manifest(
             folder, kind="classifier", name="colours", dataset_digest="0" * 64, classifier=info
         )
