@@ -54,10 +54,10 @@ class ClassifierApi:
         """Path to route."""
         return {
             "/v1/classify": Route(
-                "POST", self.classify, work=True, protected=True, check=self._pace.check
+                "POST", self.classify, work=True, protected=True, check=self._may_wait
             ),
             "/v1/classify_batch": Route(
-                "POST", self.classify_batch, work=True, protected=True, check=self._pace.check
+                "POST", self.classify_batch, work=True, protected=True, check=self._may_wait
             ),
             "/v1/model": Route("GET", self.model, protected=True),
             "/openapi.json": Route("GET", self.document),
@@ -124,6 +124,9 @@ class ClassifierApi:
                 return await self._classifier.classify(data, options)
         except ImageError as error:
             return error
+
+    def _may_wait(self) -> None:
+        self._pace.check()
 
     def _pace_of(self, options: Options) -> Pace:
         return self._explain_pace if options.explain else self._pace
@@ -240,6 +243,8 @@ def _describe(bundle: Bundle, settings: ClassifierSettings, model: dict[str, str
         "metrics": {task: json.loads(m.model_dump_json()) for task, m in info.metrics.items()},
         "abstention_thresholds": info.abstention_thresholds,
         "selective_accuracy": info.selective_accuracy,
+        "in_domain_threshold": info.in_domain_threshold,
+        "label_sets": bool(info.conformity),
         "temperatures": info.temperatures,
         "preprocessing": {
             "input_size": info.input_size,

@@ -52,7 +52,10 @@ class InDomain(Schema):
 
 
 class LabelSets(Schema):
-    """Labels among which the true one is with the stated chance."""
+    """Labels among which the true one is with the stated chance.
+
+    It holds over all pictures, and within each class that had enough pictures to calibrate with.
+    """
 
     coverage: float
     labels: dict[str, list[str]] = Field(description="By task, the most probable first.")
@@ -142,6 +145,10 @@ class ModelAnswer(Schema):
     metrics: dict[str, TaskMetrics]
     abstention_thresholds: dict[str, float]
     selective_accuracy: float
+    in_domain_threshold: float | None = Field(
+        description="The least likeness of in_domain; null where the bundle cannot say."
+    )
+    label_sets: bool = Field(description="Whether label sets can be asked for.")
     temperatures: dict[str, float]
     preprocessing: Preprocessing
     limits: Limits

@@ -394,6 +394,7 @@ def test_the_model_describes_itself(server: Server) -> None:
     assert answer.labels == LABELS
     assert answer.model.digest == server.classify(GOOD).json()["model"]["digest"]
     assert answer.preprocessing.input_size == 224
+    assert (answer.in_domain_threshold, answer.label_sets) == (0.95, True)
 
 
 def test_the_document_names_these_routes_and_no_others(server: Server) -> None:
