@@ -15,9 +15,9 @@ from typing import Final
 
 from services.problems import full
 
-BURST_SECONDS: Final = 0.1
+BURST_SECONDS: Final = 0.3
 """For how long the wait may be too long before callers are refused."""
-LEAST: Final = 12
+LEAST: Final = 40
 """So many may always wait, however slow the machine."""
 LONGEST_RETRY: Final = 60
 

@@ -60,7 +60,7 @@ def test_nobody_is_refused_within_capacity() -> None:
 def test_of_five_times_too_many_as_many_are_served_as_can_be_in_time() -> None:
     latencies, refused = simulate(rate=5 / TURN, seconds=30)
     settled = latencies[len(latencies) // 10 :]
-    assert max(settled) < 0.3
+    assert max(settled) < 0.5  # the latency objective
     assert len(latencies) == pytest.approx(30 / TURN, rel=0.05)
     assert refused == 5 * 30 / TURN - len(latencies)
 
@@ -91,7 +91,7 @@ def test_after_an_overload_bursts_are_let_in_again() -> None:
     pace = Pace(0.01, clock)
     for _ in range(2):
         with ExitStack() as waiting:
-            for _ in range(20):
+            for _ in range(2 * LEAST):
                 waiting.enter_context(pace.turn())
             clock.now += 1
         assert pace.wait == 0
