@@ -174,8 +174,8 @@ class Response:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
 
-    async def send(self, send: Send, request_id: str) -> None:
-        """Send it, marked with the request id."""
+    async def send(self, send: Send, request_id: str, *, close: bool = False) -> None:
+        """Send it, marked with the request id; `close` ends the connection after it."""
         headers = [
             (b"content-type", self.media_type.encode()),
             (b"content-length", str(len(self.body)).encode()),
@@ -183,6 +183,8 @@ class Response:
             (b"x-content-type-options", b"nosniff"),
         ]
         headers += [(k.lower().encode(), v.encode()) for k, v in self.headers.items()]
+        if close:
+            headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 

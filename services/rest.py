@@ -112,11 +112,9 @@ class RestApp:
             response = Response(
                 problem.body(request.id), MEDIA_TYPE, int(problem.http_status), problem.headers
             )
-        if self._balance is not None and self._balance.answered(self._admission.requests):
-            response.headers["Connection"] = "close"
-        if self._drain.active:
-            response.headers["Connection"] = "close"  # and the caller connects to another
-        await response.send(send, request.id)
+        shed = self._balance is not None and self._balance.answered(self._admission.requests)
+        # A caller whose connection is ended connects again, to another worker or replica.
+        await response.send(send, request.id, close=shed or self._drain.active)
         self._finish(request, name, response.status, reason, started)
 
     async def _answer(self, request: Request) -> Response:

@@ -1,0 +1,24 @@
+"""What the classifier's OpenAPI document says holds for whatever is sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.auth import new_key
+from tests.services.documents import requests_that_conform
+from tests.services.servers import check_log, start_server
+
+
+@pytest.mark.slow
+def test_whatever_is_sent_is_answered_as_documented(bundle: Path, tmp_path: Path) -> None:
+    key, line = new_key("schemathesis")
+    (tmp_path / "keys").write_text(line)
+    keys = str(tmp_path / "keys")
+    server = start_server(bundle, tmp_path / "log", "--workers", "1", KEY_FILE=keys)
+    try:
+        assert requests_that_conform(server, key, seconds=90) > 300
+    finally:
+        server.stop()
+    check_log(tmp_path / "log")
