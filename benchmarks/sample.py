@@ -47,6 +47,7 @@ from porcelain.bundle import LORA_FILE, Bundle, load_bundle
 from porcelain.cli.local_server import free_port
 from porcelain.prompts import prompt_for
 from porcelain.vocabulary import load_taxonomy
+from porcelain.watermark import embed_watermark
 
 TARGET = 2.0
 ALIKE = 40.0  # dB
@@ -275,21 +276,21 @@ def measure(bundle: Bundle, base: Path, options: Options, log: Path) -> None:
                 made[name] = ways[name].measure(lambda work=work: work(asks), clock)
                 if torch.cuda.is_available() and name != "HTTP":
                     ways[name].memory = torch.cuda.max_memory_allocated()
-            reference, *others = made.values()
-            worst = min(
-                worst,
-                *(psnr(a, b) for ours in others for a, b in zip(ours, reference, strict=True)),
-            )
+            reference, batch, answers = made.values()
+            # What leaves the service has the watermark; plain's pictures get it to be compared.
+            marked = [embed_watermark(picture) for picture in reference]
+            pairs = [*zip(batch, reference, strict=True), *zip(answers, marked, strict=True)]
+            worst = min(worst, *(psnr(ours, theirs) for ours, theirs in pairs))
             rates = ", ".join(f"{name} {runs.rates[-1]:.3f}/s" for name, runs in ways.items())
             print(f"round {number + 1}: {rates}; {worst:.1f} dB", file=sys.stderr)
-        batch = batch_size(server)
+        together = batch_size(server)
     sampling, info = bundle.generator.sampling, bundle.generator
     title = (
         f"{base.name}, LoRA rank {info.rank}, {sampling.width} px, {sampling.steps} steps, "
         f"{options.device} {options.dtype} (ours {options.our_dtype}), {options.threads} threads, "
         f"{options.connections} at a time"
     )
-    report(ways, worst, batch, title)
+    report(ways, worst, together, title)
 
 
 def prepare(folder: Path, base: str, rank: int, size: int | None, steps: int) -> Path:
