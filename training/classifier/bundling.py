@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -22,29 +21,20 @@ from porcelain.bundle import (
     load_bundle,
     write_manifest,
 )
-from porcelain.conformal import calibration_scores
 from porcelain.dataset import Dataset, Record
-from porcelain.domain import (
-    DOMAIN_FILE,
-    choose_threshold,
-    encode_domain,
-    fit_domain,
-    likeness,
-)
 from porcelain.errors import BundleError
 from porcelain.files import atomic_folder, check_free, sha256_file, write_bytes, write_json
 from porcelain.occlusion import GRID
 from porcelain.vocabulary import TAXONOMY_FILE
 from training.classifier.calibration import (
-    LEAST_PICTURES,
-    FloatArray,
     abstention_threshold,
     apply_temperature,
     fit_temperature,
 )
+from training.classifier.doubt import conformity, write_domains
 from training.classifier.evaluation.metrics import bundle_metrics, evaluate_predictions
 from training.classifier.evaluation.selection import DIGESTS_FILE
-from training.classifier.export import ServingModel, export_onnx, verify_onnx
+from training.classifier.export import export_onnx, verify_onnx
 from training.classifier.model import MultiTaskClassifier
 from training.classifier.records import LabelledPictures
 from training.classifier.settings import TrainSettings
@@ -53,7 +43,6 @@ from training.data.split import SUBSETS, Split, write_split
 
 WEIGHTS_FILE = "model.safetensors"
 TRAINING_FILE = "training.json"
-_TOGETHER = 32  # pictures in one call
 
 
 @dataclass(frozen=True)
@@ -135,8 +124,8 @@ def write_classifier(
         selective_accuracy=settings.selective_accuracy,
         activation_grid=GRID,
         metrics=_test_metrics(trainer, pictures["test"], classes, temperatures),
-        in_domain_threshold=_remember(folder, fitted, final),
-        conformity=_conformity(trainer, validation, classes, temperatures),
+        in_domain_threshold=write_domains(folder, trainer, pictures, final),
+        conformity=conformity(trainer, validation, classes, temperatures),
     )
     write_manifest(
         folder, kind="classifier", name=name, dataset_digest=dataset.digest(), classifier=info
@@ -158,61 +147,6 @@ def _calibrate(
         probabilities = apply_temperature(logits[task], temperatures[task])
         thresholds[task] = abstention_threshold(probabilities, labels, selective_accuracy)
     return temperatures, thresholds
-
-
-def _conformity(
-    trainer: ClassifierTrainer,
-    validation: LabelledPictures,
-    classes: dict[str, list[str]],
-    temperatures: dict[str, float],
-) -> dict[str, dict[str, list[float]]]:
-    """What label sets are made from, of the model that did not learn from validation."""
-    if len(validation.labels) == 0:
-        return {}
-    logits = trainer.predict(validation.pictures)
-    return {
-        task: calibration_scores(
-            apply_temperature(logits[task], temperatures[task]),
-            validation.labels[:, column].numpy(),
-            classes[task],
-        )
-        for column, task in enumerate(trainer.model.tasks)
-    }
-
-
-def _remember(folder: Path, fitted: Fitted, final: ClassifierTrainer | None) -> float | None:
-    """Write, beside each graph, what its features of its pictures are like; returns the threshold.
-
-    The threshold comes from the model that did not learn from validation, as temperatures do.
-    """
-    trainer, pictures, settings = fitted.trainer, fitted.pictures, fitted.trainer.settings
-    if len(pictures["validation"].labels) < LEAST_PICTURES:
-        return None
-    start = max(0, (settings.cached_size - settings.input_size) // 2)
-    window = slice(start, start + settings.input_size)
-    learned = np.asarray(pictures["train"].pictures.pixels)[:, window, window]
-    validation = np.asarray(pictures["validation"].pictures.pixels)
-    domain = fit_domain(_features(trainer, learned))
-    measured = CLASSIFIER_MODEL_FILE if final is None else HELD_OUT_MODEL_FILE
-    write_bytes((folder / measured).with_name(DOMAIN_FILE), encode_domain(domain))
-    if final is not None:
-        rest = [np.asarray(pictures[part].pictures.pixels) for part in ("validation", "test")]
-        parts = [learned, *(pixels for pixels in rest if len(pixels))]
-        every = np.concatenate([_features(final, pixels) for pixels in parts])
-        write_bytes(folder / DOMAIN_FILE, encode_domain(fit_domain(every)))
-    return choose_threshold(likeness(_features(trainer, validation), domain))
-
-
-def _features(trainer: ClassifierTrainer, pixels: npt.NDArray[np.uint8]) -> FloatArray:
-    """Shared features [N, F] of prepared pictures, as the exported graph returns them."""
-    serving = ServingModel(trainer.model.cpu().eval(), dict.fromkeys(trainer.model.tasks, 1.0))
-    serving.eval()
-    found = []
-    with torch.no_grad():
-        for start in range(0, len(pixels), _TOGETHER):
-            some = torch.from_numpy(np.array(pixels[start : start + _TOGETHER]))
-            found.append(serving(some)[-1].numpy())
-    return np.concatenate(found)
 
 
 def _samples(

@@ -21,7 +21,7 @@ from porcelain.occlusion import GRID
 from porcelain.predictor import Predictor
 from porcelain.preparation import load_and_prepare, prepare
 from tests.training.classifier.conftest import draw
-from training.classifier import bundling
+from training.classifier import doubt
 from training.classifier.bundling import export_again, write_classifier
 from training.classifier.export import ServingModel
 from training.classifier.model import MultiTaskClassifier, create_backbone
@@ -47,7 +47,7 @@ def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         refit=False,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bundling, "LEAST_PICTURES", 5)  # six are enough for these drawings
+        patch.setattr(doubt, "LEAST_PICTURES", 5)  # six are enough for these drawings
         return train_classifier(photos, tmp_path_factory.mktemp("trained") / "bundle", settings)
 
 
@@ -189,7 +189,7 @@ def test_the_backbone_rests_while_it_is_frozen(
 def test_the_final_model_learns_from_every_picture_and_the_measured_one_is_kept(
     photos: Path, tmp_path: Path, settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundling, "LEAST_PICTURES", 5)  # six are enough for these drawings
+    monkeypatch.setattr(doubt, "LEAST_PICTURES", 5)  # six are enough for these drawings
     first = fit(photos, tmp_path / "work", settings)
     final = refit(first, tmp_path / "work/refit")
     assert len(first.trainer.train_data.labels) == 48

@@ -16,15 +16,15 @@ from training.classifier.evaluation.bootstrap import (
     object_weights,
     totals,
 )
-from training.classifier.evaluation.metrics import UNKNOWN
-from training.classifier.evaluation.predictions import Predictions
-from training.classifier.evaluation.results import (
-    Bounds,
+from training.classifier.evaluation.doubt_results import (
     Doubt,
     LabelSetResult,
     LikenessResult,
     SetsOfClass,
 )
+from training.classifier.evaluation.metrics import UNKNOWN
+from training.classifier.evaluation.predictions import Predictions
+from training.classifier.evaluation.result import Bounds
 
 
 def evaluate_doubt(
