@@ -1,8 +1,9 @@
 """Refusing at once what would wait too long, so that what is accepted is answered in time.
 
 A fixed number of requests in progress cannot do that: pictures take from two to fifty
-milliseconds, and machines differ as much. A short burst is let in whole; a queue that stands is
-not let grow (after CoDel, RFC 8289: what counts is how long the wait has been too long).
+milliseconds, and machines differ as much. A burst after a pause is let in, if need be to several
+times the wait; from then on, until nobody waits any more, the queue is kept short. (CoDel, RFC
+8289, tells bursts from standing queues in the same spirit.)
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import Final
 
 from services.problems import full
 
-BURST_SECONDS: Final = 0.3
-"""For how long the wait may be too long before callers are refused."""
-LEAST: Final = 40
+BURST: Final = 4.0
+"""How many times the longest wait a burst may wait."""
+BURST_SECONDS: Final = 1.0
+"""How long a burst may last; what goes on longer is none."""
+LEAST: Final = 12
 """So many may always wait, however slow the machine."""
 LONGEST_RETRY: Final = 60
 
@@ -34,7 +37,8 @@ class Pace:
         self._waiting = 0
         self._seconds = 0.0
         self._done_at = -math.inf
-        self._long_since: float | None = None
+        self._burst_since: float | None = None
+        self._burst_over = False
 
     @property
     def wait(self) -> float:
@@ -50,9 +54,11 @@ class Pace:
         if self._waiting < LEAST or self.wait <= self._max_wait:
             return
         now = self._clock()
-        if self._long_since is None:
-            self._long_since = now
-        if now - self._long_since < BURST_SECONDS:
+        if self._burst_since is None:
+            self._burst_since = now
+        if now - self._burst_since > BURST_SECONDS or self.wait > BURST * self._max_wait:
+            self._burst_over = True
+        if not self._burst_over:
             return
         seconds = min(LONGEST_RETRY, math.ceil(self.wait))
         raise full(
@@ -76,4 +82,4 @@ class Pace:
             self._done_at = now
             self._seconds += _SMOOTHING * (newest - self._seconds)
             if self._waiting == 0:
-                self._long_since = None
+                self._burst_since, self._burst_over = None, False

@@ -19,6 +19,8 @@ REFUSED: Final = "connection refused"
 LOST: Final = "lost"
 """Sent, and not answered: what must not happen."""
 PATIENCE: Final = 30.0
+IDLE_SECONDS: Final = 2.0
+"""A connection unused for longer is not used again: servers end them, here after five seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Connection:
         """Prefer the first port, as a caller whose load balancer sends it there."""
         self._ports = ports
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._used = 0.0
 
     async def send(self, request: bytes, due: float | None = None) -> Outcome:
         """Send one request and wait for its answer; never twice."""
@@ -106,9 +109,15 @@ class Connection:
             self.close()
             reason = f"{LOST}: {type(error).__name__}"
             return Outcome(at, time.perf_counter() - at, error=reason)
+        self._used = time.perf_counter()
         if not keep:
             self.close()
         return Outcome(at, time.perf_counter() - at, status, retry_after)
+
+    def leave_if_idle(self) -> None:
+        """Hang up if nothing was sent for a while."""
+        if time.perf_counter() - self._used > IDLE_SECONDS:
+            self.close()
 
     def close(self) -> None:
         """Hang up."""
@@ -197,6 +206,7 @@ async def ask_at_rate(
     async def send(request: bytes, at: float) -> None:
         async with places:
             connection = idle.pop() if idle else Connection([port])
+            connection.leave_if_idle()
             tally.outcomes.append(await connection.send(request, at))
             idle.append(connection)
 

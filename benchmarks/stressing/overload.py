@@ -22,7 +22,7 @@ TIMES = 5
 CONNECTIONS = 8
 CALIBRATION_SECONDS = 5.0
 RECOVERY_SECONDS = 5.0
-AT_ONCE = 0.25
+AT_ONCE = 0.5
 """Seconds within which 99 of 100 refusals are to be there."""
 
 

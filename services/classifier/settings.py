@@ -40,7 +40,7 @@ class ClassifierSettings(ServiceSettings):
     threads: int = Field(1, ge=1, le=256)
     jobs: int = Field(1, ge=1, le=64)
     gpus: int = Field(1, ge=1, le=16)
-    max_wait_seconds: float = Field(0.25, gt=0)
+    max_wait_seconds: float = Field(0.2, gt=0)
     max_explain_wait_seconds: float = Field(10.0, gt=0)
     gpu_batch: int = Field(32, ge=1, le=1024)
     gpu_latency_ms: int = Field(10_000, ge=1)

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from services.pace import BURST_SECONDS, LEAST, LONGEST_RETRY, Pace
+from services.pace import BURST, LEAST, LONGEST_RETRY, Pace
 from services.problems import Problem
 
 TURN = 0.01
@@ -60,15 +60,16 @@ def test_nobody_is_refused_within_capacity() -> None:
 def test_of_five_times_too_many_as_many_are_served_as_can_be_in_time() -> None:
     latencies, refused = simulate(rate=5 / TURN, seconds=30)
     settled = latencies[len(latencies) // 10 :]
-    assert max(settled) < 0.5  # the latency objective
+    assert max(settled) < 0.3
+    assert sum(latency > 0.5 for latency in latencies) < 80  # of the burst at the beginning
     assert len(latencies) == pytest.approx(30 / TURN, rel=0.05)
     assert refused == 5 * 30 / TURN - len(latencies)
 
 
 def test_a_burst_is_let_in_whole() -> None:
-    latencies, refused = simulate(rate=100 / (BURST_SECONDS * 0.9), seconds=BURST_SECONDS * 0.9)
-    assert (len(latencies), refused) == (100, 0)
-    assert max(latencies) > 0.5
+    latencies, refused = simulate(rate=1000, seconds=0.09)
+    assert (len(latencies), refused) == (90, 0)
+    assert 0.25 < max(latencies) < BURST * 0.25
 
 
 def test_a_few_may_always_wait_however_slow_the_work_is() -> None:
@@ -80,8 +81,6 @@ def test_a_few_may_always_wait_however_slow_the_work_is() -> None:
         for _ in range(LEAST):
             pace.check()
             waiting.enter_context(pace.turn())
-        pace.check()
-        clock.now += 2 * BURST_SECONDS
         with pytest.raises(Problem):
             pace.check()
 
