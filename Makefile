@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 
 help:
 	@echo "make demo     render, train both models, ask them, measure (first run installs everything)"
-	@echo "make serve    serve the demo's classifier on port 3000 and its generator on 3001"
+	@echo "make serve    serve the demo's classifier (port 3000), generator (3001) and studio (3002)"
 	@echo "make test     style, types, architecture and tests (under 12 minutes)"
 	@echo "make test-all also the tests that take long"
 
@@ -21,7 +21,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \
-		--editable '.[batch,classifier,generator,training,render,dev]'
+		--editable '.[batch,classifier,generator,studio,training,render,dev]'
 	@$(BIN)/python -c 'from ctypes.util import find_library as find; \
 		raise SystemExit(not all(map(find, ["EGL", "GL", "X11"])))' || $(MAKE) --no-print-directory graphics
 	@command -v promtool >/dev/null || $(MAKE) --no-print-directory prometheus
@@ -70,7 +70,7 @@ test-all: lint
 # Pinned versions of everything, without download addresses.
 constraints: setup
 	$(BIN)/python -m uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-annotate \
-		--no-header --upgrade --extra batch --extra cluster --extra classifier --extra generator --extra training --extra render --extra dev \
+		--no-header --upgrade --extra batch --extra cluster --extra classifier --extra generator --extra studio --extra training --extra render --extra dev \
 		pyproject.toml --output-file constraints.txt
 
 clean:

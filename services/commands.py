@@ -110,6 +110,43 @@ def generator(
 
 
 @app.command()
+def studio(
+    classifier: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where the classifier is served; default port 3000 here."),
+    ] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where the generator is served; default port 3001 here."),
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3002,
+    host: Annotated[str, typer.Option(help="IP address to listen on.")] = "127.0.0.1",
+    review_folder: Annotated[
+        Path | None,
+        typer.Option(help="Where reviewed pictures are also saved, as dataset folders."),
+    ] = None,
+) -> None:
+    """Open a page for curators: classify, generate, review.
+
+    [bold]Start:[/] porcelain serve studio --classifier http://127.0.0.1:3000 --generator http://127.0.0.1:3001
+
+    Keys of the two services are PORCELAIN_CLASSIFIER_KEY and PORCELAIN_GENERATOR_KEY. Whoever
+    reaches the page may use both services: keep it on this machine, or behind a login.
+    """
+    from services.settings import environment_of, load_settings
+    from services.studio.app import run
+    from services.studio.settings import StudioSettings
+
+    given = {
+        "classifier_url": classifier,
+        "generator_url": generator,
+        "review_folder": review_folder.resolve() if review_folder else None,
+    }
+    os.environ.update(environment_of(**given))
+    run(load_settings(StudioSettings), host, port)
+
+
+@app.command()
 def key(
     name: Annotated[str, typer.Argument(help="Who gets it; the service's logs name it.")],
     add_to: Annotated[
@@ -148,14 +185,19 @@ def both(
     host: Annotated[str, typer.Option(help="IP address to listen on.")] = "127.0.0.1",
     classifier_port: Annotated[int, typer.Option(min=1, max=65535)] = 3000,
     generator_port: Annotated[int, typer.Option(min=1, max=65535)] = 3001,
+    studio_port: Annotated[int, typer.Option(min=1, max=65535)] = 3002,
 ) -> None:
-    """Serve both models on this machine, until one stops or Ctrl-C.
+    """Serve both models and the studio on this machine, until one stops or Ctrl-C.
 
     [bold]Start:[/] porcelain serve all --classifier runs/classifier --generator runs/generator
     """
     from porcelain.cli.console import console
     from services.settings import ServiceSettings, load_settings
     from services.together import porcelain_command, run_together
+
+    def reach(port: int) -> str:
+        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
 
     listening = {"classifier": classifier_port, "generator": generator_port}
     bundles = {"classifier": classifier_bundle, "generator": generator_bundle}
@@ -166,12 +208,16 @@ def both(
         )
         for kind, port in listening.items()
     }
+    commands["studio"] = porcelain_command(
+        *("serve", "studio", "--host", host, "--port", str(studio_port)),
+        *(word for kind in listening for word in (f"--{kind}", reach(listening[kind]))),
+    )
 
     def announce() -> None:
         for kind, port in listening.items():
-            console().print(
-                f"{kind}: http://{host}:{port} (described at /openapi.json)", markup=False
-            )
+            console().print(f"{kind}: {reach(port)} (described at /openapi.json)", markup=False)
+        console().print(f"studio: {reach(studio_port)}  <- open this one", markup=False)
 
     # Longer than a service takes to drain: it ends itself.
-    run_together(commands, load_settings(ServiceSettings).shutdown_seconds + 10, announce)
+    settings = load_settings(ServiceSettings, bundle=classifier_bundle)
+    run_together(commands, settings.shutdown_seconds + 10, announce)

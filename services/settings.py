@@ -89,7 +89,7 @@ class ServiceSettings(BaseSettings):
         return self.workers or available_cores()
 
 
-Settings = TypeVar("Settings", bound=ServiceSettings)
+Settings = TypeVar("Settings", bound=BaseSettings)
 
 
 def load_settings(kind: type[Settings], **otherwise: object) -> Settings:

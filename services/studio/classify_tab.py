@@ -1,0 +1,146 @@
+"""The tab that answers what photographs show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nicegui import run, ui
+
+from porcelain.errors import PorcelainError
+from porcelain.vocabulary import TASKS
+from services.studio.client import ClassifierClient
+from services.studio.names import label_name, task_name
+from services.studio.settings import StudioSettings
+from services.studio.table import answers_csv
+from services.studio.uploads import Room, picture_upload, thumbnail
+
+SHOWN = 3  # candidates per task
+
+
+class ClassifyTab:
+    """One visitor's pictures and their answers."""
+
+    def __init__(self, client: ClassifierClient, settings: StudioSettings) -> None:
+        self._client = client
+        self._room = Room(settings)
+        self._answers: list[tuple[str, dict[str, Any]]] = []
+
+    def build(self) -> None:
+        """Lay the tab out."""
+        with ui.column().classes("w-full gap-4"):
+            self._upload = picture_upload(
+                self._room, "Drop photographs here, or choose them with +", self._classify
+            ).mark("classify-upload")
+            with ui.row().classes("gap-2") as self._actions:
+                ui.button("Download as CSV", icon="download", on_click=self._download).props(
+                    "outline no-caps"
+                )
+                ui.button("Clear", icon="delete_outline", on_click=self._clear).props(
+                    "flat no-caps"
+                )
+            self._actions.set_visibility(False)
+            self._list = ui.column().classes("w-full gap-4")
+
+    async def _classify(self, name: str, data: bytes) -> None:
+        with self._list, ui.element("section").classes("porcelain-card w-full") as card:
+            ui.label(f"Looking at {name} …").classes("porcelain-quiet")
+        self._actions.set_visibility(True)
+        try:
+            answer = await self._client.classify(data)
+            picture = await run.io_bound(thumbnail, data)
+        except PorcelainError as error:
+            card.clear()
+            with card:
+                show_error(name, str(error))
+            return
+        self._answers.append((name, answer))
+        card.clear()
+        with card:
+            self._show(name, data, str(picture), answer)
+
+    def _show(self, name: str, data: bytes, picture: str, answer: dict[str, Any]) -> None:
+        with ui.element("div").classes("grid grid-cols-1 sm:grid-cols-3 gap-5 w-full"):
+            with ui.column().classes("gap-2"):
+                ui.image(picture).props(f'alt="{_attribute(name)}" fit=contain').classes(
+                    "porcelain-picture w-full max-h-80"
+                )
+                ui.label(name).classes("porcelain-quiet break-all")
+            with ui.column().classes("sm:col-span-2 gap-3 w-full"):
+                show_warnings(answer)
+                with ui.element("div").classes("grid grid-cols-1 sm:grid-cols-2 gap-5 w-full"):
+                    for task in TASKS:
+                        if task in answer["predictions"]:
+                            _show_task(task, answer["predictions"][task])
+        maps = ui.element("div").classes("grid grid-cols-2 sm:grid-cols-4 gap-3 w-full mt-3")
+
+        async def explain() -> None:
+            button.props("loading")
+            try:
+                explained = await self._client.classify(data, explain=True, top_k=1)
+            except PorcelainError as error:
+                button.props(remove="loading")
+                ui.notify(str(error), type="negative")
+                return
+            button.set_visibility(False)
+            with maps:
+                for task, uri in explained["explanation"].items():
+                    with ui.column().classes("gap-1"):
+                        ui.image(uri).classes("porcelain-picture w-full").props(
+                            f'alt="Where the model looked for {task}"'
+                        ).mark("heat-map")
+                        ui.label(task_name(task)).classes("porcelain-quiet")
+
+        button = (
+            ui.button("Show where it looked", icon="visibility", on_click=explain)
+            .props("flat no-caps dense")
+            .classes("mt-2")
+        )
+
+    def _download(self) -> None:
+        ui.download.content(answers_csv(self._answers), "porcelain.csv", "text/csv")
+
+    def _clear(self) -> None:
+        self._answers.clear()
+        self._room.clear()
+        self._list.clear()
+        self._upload.reset()
+        self._actions.set_visibility(False)
+
+
+def show_error(name: str, sentence: str) -> None:
+    """A picture that could not be answered."""
+    with ui.column().classes("porcelain-error w-full gap-0").props("role=alert"):
+        ui.label(name).classes("font-medium break-all")
+        ui.label(sentence)
+
+
+def show_warnings(answer: dict[str, Any]) -> None:
+    """What is to be known before the answer is relied on."""
+    domain = answer.get("in_domain")
+    if domain is not None and not domain["value"]:
+        ui.label(
+            "Unlike the pictures that the model learned from: this may be no porcelain. Do not "
+            "rely on the answer."
+        ).classes("porcelain-warning w-full").props("role=alert")
+    for warning in answer.get("warnings") or []:
+        ui.label(warning).classes("porcelain-warning w-full").props("role=alert")
+
+
+def _show_task(task: str, prediction: dict[str, Any]) -> None:
+    with ui.column().classes("gap-1 w-full"):
+        with ui.row().classes("items-center gap-2"):
+            ui.label(task_name(task)).classes("porcelain-quiet")
+            if prediction["abstained"]:
+                ui.label("not sure").classes("porcelain-unsure")
+        for place, one in enumerate(prediction["top"][:SHOWN]):
+            share = round(100 * one["probability"])
+            with ui.row().classes("w-full justify-between no-wrap"):
+                name = ui.label(label_name(task, one["label"]))
+                value = ui.label(f"{share} %")
+                (name if place == 0 else value).classes("font-medium" if place == 0 else "")
+            with ui.element("div").classes(f"porcelain-bar w-full {'' if place == 0 else 'faint'}"):
+                ui.element("div").style(f"width: {share}%")
+
+
+def _attribute(text: str) -> str:
+    return text.replace("\\", "").replace('"', "'")

@@ -1,0 +1,46 @@
+"""Answers as a CSV table that opens in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from porcelain.vocabulary import TASKS
+from services.studio.names import label_name
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def answers_csv(answers: Iterable[tuple[str, Mapping[str, Any]]]) -> bytes:
+    """The table of named answers of `/v1/classify`, UTF-8 with a byte order mark for Excel."""
+    columns = ["file_name"]
+    for task in TASKS:
+        columns += [task, f"{task}_name", f"{task}_probability", f"{task}_not_sure"]
+    columns += ["in_domain", "in_domain_score", "warnings", "model_digest"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(columns)
+    for name, answer in answers:
+        writer.writerow([_harmless(name), *_cells(answer)])
+    return text.getvalue().encode("utf-8-sig")
+
+
+def _cells(answer: Mapping[str, Any]) -> list[object]:
+    cells: list[object] = []
+    for task in TASKS:
+        found = answer["predictions"].get(task)
+        if found is None:
+            cells += ["", "", "", ""]
+            continue
+        label = found["label"]
+        cells += [label, label_name(task, label), found["probability"], found["abstained"]]
+    domain = answer.get("in_domain") or {}
+    cells += [domain.get("value", ""), domain.get("score", "")]
+    return [*cells, " ".join(answer.get("warnings") or []), answer["model"]["digest"]]
+
+
+def _harmless(name: str) -> str:
+    """A spreadsheet would run a cell that begins like a formula."""
+    return f"'{name}" if name.startswith(_FORMULA_STARTS) else name

@@ -1,0 +1,89 @@
+"""Taking pictures into a page: by drag and drop, from a folder, or from a phone's camera."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from nicegui import events, ui
+
+from porcelain.images import DecodeLimits, decode_image
+from services.studio.settings import StudioSettings
+
+THUMBNAIL: Final = 640
+
+
+@dataclass
+class Room:
+    """What one page has taken, held against its limits."""
+
+    settings: StudioSettings
+    pictures: int = 0
+    bytes: int = field(default=0)
+
+    def refusal(self, size: int) -> str | None:
+        """Why a picture of this size is not taken; None where it is."""
+        if size > self.settings.max_upload_bytes:
+            most = self.settings.max_upload_bytes // (1024 * 1024)
+            return f"The file is larger than {most} MB; send a smaller copy."
+        if self.pictures >= self.settings.max_pictures:
+            return f"This page holds {self.pictures} pictures, which is the most; clear it first."
+        if self.bytes + size > self.settings.max_page_bytes:
+            return "This page holds as much as it may; clear it first."
+        return None
+
+    def take(self, size: int) -> None:
+        """Count a picture."""
+        self.pictures += 1
+        self.bytes += size
+
+    def clear(self) -> None:
+        """Forget what was taken."""
+        self.pictures = self.bytes = 0
+
+
+Taken = Callable[[str, bytes], Awaitable[None]]
+
+
+def picture_upload(room: Room, label: str, taken: Taken) -> ui.upload:
+    """The place where pictures are dropped or chosen; each is handed on as it arrives."""
+
+    async def arrived(event: events.UploadEventArguments) -> None:
+        size = event.file.size()
+        refusal = room.refusal(size)
+        if refusal is not None:
+            ui.notify(f"{event.file.name}: {refusal}", type="negative")
+            return
+        room.take(size)
+        await taken(event.file.name, await event.file.read())
+
+    def rejected() -> None:
+        ui.notify("A file was not taken: it is too large or no picture.", type="negative")
+
+    upload = ui.upload(
+        multiple=True,
+        auto_upload=True,
+        label=label,
+        max_file_size=room.settings.max_upload_bytes,
+        on_upload=arrived,
+        on_rejected=rejected,
+    )
+    # On a phone `accept` alone offers the camera beside the gallery.
+    return upload.props("accept=image/* flat").classes("porcelain-upload")
+
+
+def thumbnail(data: bytes, limits: DecodeLimits | None = None) -> str:
+    """A small copy as a data URI, upright, without the file's metadata.
+
+    Raises:
+        ImageError: The picture cannot be read.
+    """
+    decoded = decode_image(data, longest_side=THUMBNAIL, limits=limits or DecodeLimits())
+    image = decoded.pixels
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode("ascii")
