@@ -10,13 +10,10 @@ status is 1 if one was broken. The callers run on the same machine and take part
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-
-import uvloop
 
 from benchmarks.corpus import SHARES, add_input_options, make_corpus
 from benchmarks.stressing.bundles import bundles
@@ -74,7 +71,6 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=60.0, help="of load, in overload and mixed"
     )
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     with tempfile.TemporaryDirectory(prefix="porcelain-stress-") as folder:
         kept = run(parser.parse_args(), Path(folder))
     sys.exit(0 if kept else 1)

@@ -16,7 +16,7 @@ from typing import Final
 
 from services.problems import full
 
-BURST: Final = 4.0
+BURST: Final = 2.5
 """How many times the longest wait a burst may wait."""
 BURST_SECONDS: Final = 1.0
 """How long a burst may last; what goes on longer is none."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable
 
-from benchmarks.stressing.calling import Tally, keep_asking, percentile, picture_request
+from benchmarks.stressing.calling import Tally, keep_asking, percentile, picture_request, run
 from benchmarks.stressing.promises import Promise
 from benchmarks.stressing.replicas import Setting, replica
 from monitoring.objectives import CLASSIFIER
@@ -31,7 +32,7 @@ def hostile(setting: Setting) -> list[Promise]:
     requests = [picture_request(one) for one in setting.pictures]
     with replica(setting, **LIMITS) as service:
         calm = service.descriptors()
-        held, tally = asyncio.run(_attack(service.port, requests))
+        held, tally = run(_attack(service.port, requests))
         time.sleep(6)
         left = service.descriptors()
         stuck = service.metric("porcelain_http_requests_in_progress")
@@ -84,7 +85,12 @@ async def _attack(port: int, requests: list[bytes]) -> tuple[dict[str, list[floa
 async def _held(port: int, attack: Callable[[Streams], Awaitable[None]]) -> float:
     """Seconds until the service hung up; `PATIENCE` if it did not."""
     begun = time.perf_counter()
-    streams = await asyncio.open_connection("127.0.0.1", port, limit=2**12)
+    place = socket.socket()
+    place.setblocking(False)
+    # A small window: answers that are not read fill it at once, not after megabytes.
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    await asyncio.get_running_loop().sock_connect(place, ("127.0.0.1", port))
+    streams = await asyncio.open_connection(sock=place, limit=2**12)
     try:
         async with asyncio.timeout(PATIENCE):
             await attack(streams)

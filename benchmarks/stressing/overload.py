@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from benchmarks.stressing.calling import (
     keep_asking,
     percentile,
     picture_request,
+    run,
 )
 from benchmarks.stressing.promises import Promise
 from benchmarks.stressing.replicas import Replica, Setting, replica
@@ -33,7 +33,7 @@ def overload(setting: Setting) -> list[Promise]:
         capacity = _capacity(service, requests)
         begun = time.perf_counter() + 0.2
         due = list(arrivals(begun, setting.seconds, TIMES * capacity))
-        tally = asyncio.run(ask_at_rate(service.port, requests, due))
+        tally = run(ask_at_rate(service.port, requests, due))
         recovered = _recovery(service, requests, capacity)
     return _judge(setting, tally, capacity, recovered)
 
@@ -49,7 +49,7 @@ def arrivals(begun: float, seconds: float, rate: float) -> Iterator[float]:
 def _capacity(service: Replica, requests: list[bytes]) -> float:
     """Answers per second to callers who wait for theirs."""
     end = time.perf_counter() + CALIBRATION_SECONDS
-    tally = asyncio.run(
+    tally = run(
         keep_asking([service.port], requests, CONNECTIONS, lambda: time.perf_counter() > end)
     )
     return len(tally.answered(200)) / CALIBRATION_SECONDS
@@ -59,7 +59,7 @@ def _recovery(service: Replica, requests: list[bytes], capacity: float) -> float
     """Seconds from the overload's end to a second in which all is as before."""
     begun = time.perf_counter()
     end = begun + RECOVERY_SECONDS
-    tally = asyncio.run(
+    tally = run(
         keep_asking([service.port], requests, CONNECTIONS, lambda: time.perf_counter() > end)
     )
     for step in range(int(2 * RECOVERY_SECONDS) - 1):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from benchmarks.stressing.calling import REFUSED, Tally, keep_asking, picture_request
+from benchmarks.stressing.calling import REFUSED, Tally, keep_asking, picture_request, run
 from benchmarks.stressing.promises import Promise
 from benchmarks.stressing.replicas import WORKERS, Replica, Setting, replica
 
@@ -41,7 +41,7 @@ def worker_killed(setting: Setting) -> list[Promise]:
                     break
             await asyncio.sleep(BEFORE + 1)
 
-        begun, tally = asyncio.run(_under_load([service], requests, happen))
+        begun, tally = run(_under_load([service], requests, happen))
         after = {worker.pid for worker in service.workers()}
         same = service.running.processes()[0].pid == supervisor
     last = max(one.at for one in tally.outcomes)
@@ -101,7 +101,7 @@ def _stop(
         ended.append(time.perf_counter() - told)
         await asyncio.sleep(1.0)
 
-    _, tally = asyncio.run(_under_load(replicas, requests, happen))
+    _, tally = run(_under_load(replicas, requests, happen))
     good, refused = tally.answered(200), tally.statuses()[REFUSED]
     failed = len(tally.outcomes) - len(good) - refused
     allowed = 0 if len(replicas) > 1 else refused

@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from benchmarks.stressing.calling import Connection, Tally, picture_request
+from benchmarks.stressing.calling import Connection, Tally, picture_request, run
 from benchmarks.stressing.promises import Promise
 from benchmarks.stressing.replicas import Replica, Setting, replica
 
@@ -46,7 +46,7 @@ def mixed(setting: Setting) -> list[Promise]:
         samples, stop = Samples(), threading.Event()
         watcher = threading.Thread(target=_watch, args=(service, samples, stop))
         watcher.start()
-        tally = asyncio.run(_traffic(service, setting))
+        tally = run(_traffic(service, setting))
         stop.set()
         watcher.join()
         time.sleep(6)  # idle connections are closed after five seconds
