@@ -54,8 +54,10 @@ class GenerateTab:
                 ).classes("w-full")
         with ui.row().classes("items-center gap-4"):
             most = self._model["limits"]["max_count"]
-            self._count = ui.number("How many", value=1, min=1, max=most, precision=0)
-            self._seed = ui.number("Seed (blank: any)", min=0, precision=0)
+            self._count = ui.number("How many", value=1, min=1, max=most, precision=0).classes(
+                "w-32"
+            )
+            self._seed = ui.number("Seed (blank: any)", min=0, precision=0).classes("w-40")
         self._verdict = ui.label().classes("w-full").props("role=status").mark("verdict")
         self._consent = ui.checkbox(
             "Make it all the same", on_change=lambda: self._judge(keep=True)

@@ -36,7 +36,8 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; }
   font-size: .8rem; background: #fff; }
 .porcelain-upload { width: 100%; box-shadow: none; border: 2px dashed #b9c6d8;
   border-radius: 12px; }
-.porcelain-upload .q-uploader__list:empty, .porcelain-upload .q-uploader__list { min-height: 0; }
+.porcelain-upload .q-uploader__list { min-height: 3rem; }
+.porcelain-upload .q-uploader__file { display: none; } /* each has a card of its own below */
 """
 
 

@@ -49,6 +49,7 @@ class ReviewQueue:
         self.items: list[Item] = []
         self.place = 0
         self.task = TASKS[0]
+        self.begun = False
 
     @property
     def current(self) -> Item | None:
@@ -69,11 +70,12 @@ class ReviewQueue:
 
     def sort(self) -> None:
         """Order all that are not yet done; for when nothing was looked at so far."""
-        if self.place == 0 and not self.done:
+        if not self.begun:
             self.items = [self.items[i] for i in review_order([one.answer for one in self.items])]
 
     def press(self, key: str) -> bool:
         """Do what a key asks for; returns whether it means anything."""
+        self.begun = True
         if key == "Backspace":
             self.place = max(0, self.place - 1)
             return True
