@@ -36,6 +36,7 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; }
   font-size: .8rem; background: #fff; }
 .porcelain-upload { width: 100%; box-shadow: none; border: 2px dashed #b9c6d8;
   border-radius: 12px; }
+@media (max-width: 480px) { .q-tab__icon { display: none; } }
 .porcelain-upload .q-uploader__list { min-height: 3rem; }
 .porcelain-upload .q-uploader__file { display: none; } /* each has a card of its own below */
 """

@@ -1,0 +1,192 @@
+"""The studio in a real Chromium, with real services behind it."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from porcelain.cli.local_server import free_port
+from porcelain.cli.main import main
+from porcelain.dataset import load_dataset
+from porcelain.synthetic_mark import is_marked_synthetic
+from tests import pictures
+from tests.services.conftest import Server
+from tests.services.generator.conftest import GeneratorServer
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+]
+playwright = pytest.importorskip("playwright.sync_api")
+FILE = ".q-tab-panel:visible input[type=file]"
+PATIENCE = 60_000  # milliseconds; machines are busy
+
+
+def start_studio(folder: Path, classifier: str, generator: str) -> Server:
+    port = free_port()
+    command = [sys.executable, "-m", "porcelain", "serve", "studio", "--port", str(port)]
+    command += ["--classifier", classifier, "--generator", generator]
+    command += ["--review-folder", str(folder / "reviews")]
+    log = folder / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    running = Server(process, f"http://127.0.0.1:{port}", log)
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            if running.client.get(running.url + "/readyz", timeout=2).status_code == 200:
+                return running
+        except httpx.TransportError:
+            time.sleep(0.1)
+    running.stop()
+    raise AssertionError("not ready: " + log.read_text())
+
+
+@pytest.fixture(scope="module")
+def studio(
+    server: Server, generator: GeneratorServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    running = start_studio(tmp_path_factory.mktemp("studio"), server.url, generator.running.url)
+    yield running
+    running.stop()
+    assert "Traceback" not in running.log.read_text()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[playwright.Browser]:
+    with playwright.sync_playwright() as driver:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield started
+        started.close()
+
+
+@pytest.fixture(params=[(1280, 900), (390, 844)], ids=["wide", "phone"])
+def page(
+    request: pytest.FixtureRequest, browser: playwright.Browser, studio: Server
+) -> Iterator[playwright.Page]:
+    """An open page, which must ask nobody but the studio and fit the screen's width."""
+    width, height = request.param
+    opened = browser.new_page(viewport={"width": width, "height": height})
+    opened.set_default_timeout(PATIENCE)
+    asked: list[str] = []
+    opened.on("request", lambda one: asked.append(one.url))
+    opened.on("websocket", lambda one: asked.append(one.url))
+    opened.goto(studio.url)
+    opened.wait_for_selector(FILE, state="attached")
+    yield opened
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    opened.close()
+    here = studio.url.removeprefix("http://")
+    inside = (f"http://{here}/", f"ws://{here}/", "data:", "blob:")
+    assert [url for url in asked if not url.startswith(inside)] == []
+
+
+def photograph(folder: Path, colour: str) -> Path:
+    """Of one colour, in a pattern of its own: else `data check` rightly calls two the same."""
+    path = folder / f"{colour}.jpg"
+    plain = np.array(Image.new("RGB", (640, 480), colour), dtype=np.float64)
+    tiles = np.random.default_rng(len(colour)).uniform(0.5, 1, (6, 8)).repeat(80, 0).repeat(80, 1)
+    path.write_bytes(pictures.jpeg(Image.fromarray((plain * tiles[..., None]).astype(np.uint8))))
+    return path
+
+
+def test_upload_answer_heat_map_and_table(page: playwright.Page, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(pictures.jpeg()[:200])
+    page.set_input_files(FILE, [photograph(tmp_path, "red"), broken])
+    page.get_by_text("rubescent").first.wait_for()
+    page.get_by_text("not sure").first.wait_for()
+    page.locator("[role=alert]", has_text="broken.jpg").wait_for()
+    page.get_by_text("Show where it looked").click()
+    page.get_by_text("Glaze 釉色").nth(1).wait_for()
+    with page.expect_download() as download:
+        page.get_by_text("Download as CSV").click()
+    assert "red.jpg,red" in Path(download.value.path()).read_text(encoding="utf-8-sig")
+
+
+def test_what_is_unlike_training_is_said(page: playwright.Page, tmp_path: Path) -> None:
+    page.set_input_files(FILE, photograph(tmp_path, "blue"))
+    page.get_by_text("this may be no porcelain").wait_for()
+
+
+def test_generate_and_download(page: playwright.Page, tmp_path: Path) -> None:
+    page.get_by_role("tab", name="Generate").click()
+    page.get_by_label("Dynasty").click()
+    page.get_by_role("option", name="Ming").click()
+    page.get_by_label("Glaze").click()
+    page.get_by_role("option", name="Celadon").click()
+    page.get_by_text("No photograph shows Ming · 明 with Celadon · 青釉").wait_for()
+    button = page.get_by_role("button", name="Generate")
+    assert button.is_disabled()
+    page.get_by_text("Make it all the same").click()
+    button.click()
+    page.get_by_text("Synthetic · seed").wait_for()
+    with page.expect_download() as download:
+        page.get_by_text("Download as dataset folder").locator("visible=true").click()
+    with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
+        archive.extractall(tmp_path / "made")
+    (record,) = load_dataset(tmp_path / "made").records
+    assert record.synthetic
+    assert record.labels["glaze"] == "celadon"
+    assert is_marked_synthetic((tmp_path / "made" / record.file_name).read_bytes())
+
+
+def test_review_by_keyboard_alone(
+    page: playwright.Page, studio: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.get_by_role("tab", name="Classify").focus()
+    for key in ("ArrowRight", "ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    page.get_by_text("The least certain and most different").wait_for()
+    page.set_input_files(FILE, [photograph(tmp_path, colour) for colour in ("red", "lime")])
+    page.get_by_text("0 of 2 confirmed").wait_for()
+    page.evaluate("document.activeElement.blur()")
+    for key in ("3", "Enter"):
+        page.keyboard.press(key)
+    page.get_by_text("1 of 2 confirmed").wait_for()
+    page.keyboard.press("Enter")
+    page.get_by_text("2 of 2 confirmed").wait_for()
+    page.get_by_role("button", name="Save").focus()
+    page.keyboard.press("Enter")
+    page.get_by_text("Saved as").wait_for()
+    saved = sorted((studio.log.parent / "reviews").iterdir())[-1]
+    assert len(load_dataset(saved)) == 2
+    monkeypatch.setattr(sys, "argv", ["porcelain", "data", "check", str(saved), "--minimum", "1"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (0, None)
+
+
+def test_services_that_are_down_are_said(browser: playwright.Browser, tmp_path: Path) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    running = start_studio(tmp_path, nobody, nobody)
+    try:
+        page = browser.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(running.url)
+        page.wait_for_selector(FILE, state="attached")
+        page.set_input_files(FILE, photograph(tmp_path, "red"))
+        page.get_by_text(f"The classifier at {nobody} cannot be reached").wait_for()
+        page.get_by_role("tab", name="Generate").click()
+        page.get_by_text(f"The generator at {nobody} cannot be reached").wait_for()
+        page.close()
+    finally:
+        running.stop()
+
+
+def test_the_policy_names_no_outside_address(studio: Server) -> None:
+    policy = httpx.get(studio.url).headers["content-security-policy"]
+    assert "http" not in policy
