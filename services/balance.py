@@ -8,14 +8,12 @@ section 9.6) every now and then; the client connects again, most likely to the w
 
 from __future__ import annotations
 
-import mmap
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from porcelain.files import reserve
+from services.shared_memory import shared_memory
 
 FILE: Final = "answered"
 SHARE: Final = 1.2
@@ -28,6 +26,7 @@ WAITING: Final = 2
 """Requests in progress from which a worker has more than it can do at once."""
 
 _NUMBER: Final = 8
+"""Bytes of a worker's count, which that worker alone writes."""
 
 
 class ConnectionBalance:
@@ -51,7 +50,7 @@ class ConnectionBalance:
         self._worker = worker
         self._workers = workers
         self._clock = clock
-        self._answered = _shared_numbers(folder, workers)
+        self._answered = shared_memory(folder, FILE, workers * _NUMBER).cast("q")
         self._last = list(self._answered)
         self._since = clock()
 
@@ -73,16 +72,3 @@ class ConnectionBalance:
             return False
         self._last, self._since = now, self._clock()
         return counts[self._worker] * self._workers > SHARE * total
-
-
-def _shared_numbers(folder: Path | None, count: int) -> memoryview:
-    """As many whole numbers as workers, each written by one of them alone."""
-    size = count * _NUMBER
-    if folder is None:
-        return memoryview(bytearray(size)).cast("q")
-    reserve(folder / FILE, size)  # zeros at first, and no change when another was first
-    file = os.open(folder / FILE, os.O_RDWR)
-    try:
-        return memoryview(mmap.mmap(file, size)).cast("q")
-    finally:
-        os.close(file)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import math
-import mmap
 import os
 import struct
 import time
@@ -20,8 +19,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from porcelain.files import reserve
 from services.problems import Problem
+from services.shared_memory import shared_memory
 
 FILE: Final = "rate-limits"
 SLOTS: Final = 4096
@@ -117,13 +116,12 @@ class RateLimit:
     def _open(self, folder: Path | None) -> memoryview:
         size = SLOTS * _BUCKET.size
         if folder is None:
-            return _full(memoryview(bytearray(size)), self._burst)
+            return _full(shared_memory(None, FILE, size), self._burst)
         file = os.open(folder / FILE, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.lockf(file, fcntl.LOCK_EX)
         try:
             new = os.fstat(file).st_size != size
-            reserve(folder / FILE, size)
-            view = memoryview(mmap.mmap(file, size))
+            view = shared_memory(folder, FILE, size)
             if new:
                 _full(view, self._burst)
         finally:

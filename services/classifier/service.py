@@ -8,9 +8,7 @@ need the numbers of workers then.
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 from http import HTTPStatus
 from typing import Any
 
@@ -19,10 +17,7 @@ import numpy as np
 from bentoml.exceptions import BentoMLException
 
 from porcelain.predictor import Predictor
-from services.admission import Admission
 from services.arrays import read_no_pickles
-from services.auth import BearerKeys
-from services.balance import ConnectionBalance
 from services.bento import (
     INNER_SERVER,
     RestService,
@@ -36,16 +31,13 @@ from services.classifier.classifying import Classifier, InnerServiceClassifier, 
 from services.classifier.metrics import ClassifierMetrics, InferenceMetrics
 from services.classifier.packing import pack
 from services.classifier.settings import ClassifierSettings
-from services.connections import limit_connections
-from services.draining import Drain
 from services.logs import configure_logs
-from services.metrics import HttpMetrics, WorkerMetrics, shared_folder
+from services.metrics import HttpMetrics, shared_folder
 from services.problems import not_ready
-from services.rate_limit import RateLimit
 from services.readiness import Readiness
-from services.rest import RestApp
 from services.settings import load_settings
 from services.store import BUNDLE, stored
+from services.worker import Worker
 
 SETTINGS = load_settings(ClassifierSettings, bundle=stored(BUNDLE))
 GPUS: dict[str, Any] = (
@@ -110,7 +102,7 @@ class ClassifierService:
     inference = bentoml.depends(Inference) if SETTINGS.inner_service else None
 
     def __init__(self) -> None:
-        self._logger = configure_logs()
+        self._worker = Worker(SETTINGS)
         read_no_pickles()
         bundle = load_to_serve(SETTINGS.bundle, "classifier")
         metrics = ClassifierMetrics(bundle)
@@ -119,22 +111,8 @@ class ClassifierService:
             if SETTINGS.inner_service
             else WorkerClassifier(bundle, SETTINGS, metrics)
         )
-        self._workers = WorkerMetrics(SETTINGS.worker_count)
-        self._readiness = Readiness(shared_folder(), SETTINGS.worker_count)
-        keys = BearerKeys(SETTINGS.key_file)
-        self._drain = Drain(SETTINGS.drain_seconds)
-        limit_connections(SETTINGS.connection_limits)
-        self.rest = RestApp(
-            ClassifierApi(bundle, SETTINGS, self._classifier, keys.required).routes(),
-            admission=Admission(SETTINGS.max_concurrency, SETTINGS.max_buffered_bytes),
-            readiness=self._readiness,
-            metrics=HttpMetrics(),
-            keys=keys,
-            rate_limit=RateLimit(shared_folder(), SETTINGS.rate_limit, SETTINGS.rate_burst),
-            drain=self._drain,
-            balance=ConnectionBalance(shared_folder(), worker_index(), SETTINGS.worker_count),
-            log_requests=SETTINGS.log_requests,
-        )
+        api = ClassifierApi(bundle, SETTINGS, self._classifier, self._worker.keys.required)
+        self.rest = self._worker.rest(api.routes(), HttpMetrics())
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     def supervise() -> None:
@@ -146,27 +124,12 @@ class ClassifierService:
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
         """Load and warm up beside the event loop, which meanwhile answers 503."""
-        self._drain.before_stopping()
-        self._opening = asyncio.create_task(self._open())
-        if self._readiness.anyone():  # this worker replaces another: the rest answer meanwhile
-            await self._opening
+        await self._worker.start(self._classifier.open)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
         """Let jobs that were begun finish."""
-        self._classifier.close()
-        self._readiness.unmark()
-
-    async def _open(self) -> None:
-        try:
-            await self._classifier.open()
-        except Exception:
-            self._logger.exception("the model cannot be loaded; this worker stops")
-            signal.raise_signal(signal.SIGTERM)
-            raise
-        self._readiness.mark()
-        self._workers.ready()
-        self._logger.info("ready")
+        self._worker.stop(self._classifier.close)
 
     async def _infer(self, images: Any, explain: bool) -> Any:  # noqa: ANN401 - BentoML's proxy is untyped
         # Needed with an inner service alone, and slow to import in every process.

@@ -68,11 +68,12 @@ def task_counts(known: KindCounts) -> dict[str, Counter[str]]:
 
 def photographs_of(kind: Kind, known: KindCounts) -> int:
     """Training photographs that show every known label of `kind`, and perhaps more."""
-    return sum(
-        count
-        for other, count in known.items()
-        if all(label is None or label == its for label, its in zip(kind, other, strict=True))
-    )
+    return sum(count for other, count in known.items() if shows(other, kind))
+
+
+def shows(shown: Kind, wanted: Kind) -> bool:
+    """Whether what is shown has every known label of what is wanted, and perhaps more."""
+    return all(label is None or label == its for label, its in zip(wanted, shown, strict=True))
 
 
 def describe(kind: Kind) -> str:

@@ -6,14 +6,13 @@ Their labels hold by what they begin at, not by the prompt alone (SDEdit: Meng e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from porcelain.dataset import Dataset
 from porcelain.errors import UserError
 from porcelain.preparation import Pixels, load_and_prepare
 from training.data.allotment import Kind
-from training.generator.synthesis.kinds import describe, kind_of
+from training.generator.synthesis.kinds import describe, kind_of, shows
 from training.generator.synthesis.plan import Plan
 
 
@@ -70,7 +69,7 @@ def find_originals(
         planned.kind: tuple(
             record.file_name
             for record in photographs.records
-            if _shows(kind_of(record.labels), planned.kind)
+            if shows(kind_of(record.labels), planned.kind)
         )
         for planned in plan.kinds
     }
@@ -78,7 +77,3 @@ def find_originals(
         if not found:
             raise UserError(f"No training photograph shows {describe(kind)}: nothing to vary.")
     return Originals(photographs, strength, size[0], names)
-
-
-def _shows(shown: Kind, wanted: Sequence[str | None]) -> bool:
-    return all(label is None or label == its for label, its in zip(wanted, shown, strict=True))
