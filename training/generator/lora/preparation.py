@@ -56,6 +56,11 @@ def base_size(pipeline: StableDiffusionPipeline) -> int:
     return int(side if isinstance(side, int) else max(side)) * int(pipeline.vae_scale_factor)
 
 
+def base_width(pipeline: StableDiffusionPipeline) -> int:
+    """Channels of the first block of a base's UNet: 320 of every Stable Diffusion 1.x and 2.x."""
+    return int(pipeline.unet.config.block_out_channels[0])
+
+
 def latent_shape(pipeline: StableDiffusionPipeline, size: int) -> tuple[int, int, int]:
     """Channels, height and width of the latents of a picture.
 

@@ -15,7 +15,13 @@ from sampling.base import load_pipeline
 from training.data.split import SUBSETS, Split, split_or_make
 from training.generator.lora.adapters import add_adapters
 from training.generator.lora.precision import choose_precision
-from training.generator.lora.preparation import Base, base_size, find_base, prepare_material
+from training.generator.lora.preparation import (
+    Base,
+    base_size,
+    base_width,
+    find_base,
+    prepare_material,
+)
 from training.generator.lora.records import Reporter
 from training.generator.lora.selection import combinations_of, photographs_to_learn
 from training.generator.lora.settings import LoraSettings
@@ -89,7 +95,9 @@ def set_up(
     with accelerator.local_main_process_first():  # the others find what it has downloaded
         base = find_base(settings.base)
     pipeline = load_pipeline(base.folder, device=str(accelerator.device), dtype=torch.float32)
-    settings = settings.resolved(len(photographs), base_size(pipeline), precision)
+    settings = settings.resolved(
+        len(photographs), base_size(pipeline), base_width(pipeline), precision
+    )
     kept = cache or work / "cache"
     material, records = prepare_material(
         pipeline, photographs, taxonomy, base, settings, kept, accelerator, reporter

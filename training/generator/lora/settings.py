@@ -17,6 +17,9 @@ Count = Annotated[int, Field(ge=1)]
 DEFAULT_BASE = "porcelain-small"
 DEFAULT_STEPS = 1500
 
+STABLE_DIFFUSION_WIDTH = 320
+"""Channels of the first block of every Stable Diffusion 1.x and 2.x."""
+
 HOW_IT_RUNS = {
     "accumulation",
     "gradient_checkpointing",
@@ -38,7 +41,7 @@ class LoraSettings(BaseModel):
         alpha: The adapters' scale is alpha / rank; None means the rank, a scale of 1.
         text_encoder: Whether the text encoder learns too.
         batch_size: Pictures per optimiser step, over all devices and all accumulated passes.
-        learning_rate: Peak rate of AdamW.
+        learning_rate: Peak rate of AdamW; None means what suits the base (`default_rate`).
         weight_decay: Of the adapters.
         schedule: How the rate goes on after its warm-up: falls to zero as a cosine, or stays.
         warmup: Share of the steps in which the rate rises.
@@ -75,7 +78,7 @@ class LoraSettings(BaseModel):
     alpha: Annotated[float, Field(gt=0)] | None = None
     text_encoder: bool = False
     batch_size: Count = 8
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     schedule: Schedule = "cosine"
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
@@ -129,12 +132,25 @@ class LoraSettings(BaseModel):
             raise ValueError("settings without a size; resolve them first")
         return self.size
 
-    def resolved(self, pictures: int, base_size: int, precision: Precision) -> LoraSettings:
+    def peak_rate(self) -> float:
+        """The learning rate at its highest.
+
+        Raises:
+            ValueError: The settings are not resolved.
+        """
+        if self.learning_rate is None:
+            raise ValueError("settings without a learning rate; resolve them first")
+        return self.learning_rate
+
+    def resolved(
+        self, pictures: int, base_size: int, base_width: int, precision: Precision
+    ) -> LoraSettings:
         """With everything filled in that depends on the pictures, the base and the machine.
 
         Args:
             pictures: How many there are to learn from.
             base_size: The base's own side in pixels.
+            base_width: Channels of the first block of its UNet.
             precision: What `mixed_precision` means here.
         """
         steps = self.steps
@@ -146,6 +162,7 @@ class LoraSettings(BaseModel):
                 "epochs": None,
                 "alpha": self.alpha_or_rank(),
                 "size": self.size or base_size,
+                "learning_rate": self.learning_rate or default_rate(base_width),
                 "mixed_precision": precision,
             }
         )
@@ -153,3 +170,16 @@ class LoraSettings(BaseModel):
     def identity(self) -> dict[str, Any]:
         """What tells one run from another; JSON-ready."""
         return self.model_dump(mode="json", exclude=HOW_IT_RUNS)
+
+
+def default_rate(base_width: int) -> float:
+    """A peak learning rate that changes what a base paints without breaking it.
+
+    1e-4 is what diffusers' and kohya's trainers take for Stable Diffusion. Our small base hardly
+    moves at it: its pictures after 400 steps differ by 0.1 % of the range of a pixel from those
+    before, at 1e-3 by 0.8 % and at 3e-3 by 2 to 4 %, where they look like the photographs.
+
+    Args:
+        base_width: Channels of the first block of the UNet.
+    """
+    return 1e-4 if base_width >= STABLE_DIFFUSION_WIDTH else 3e-3

@@ -110,7 +110,7 @@ class LoraTrainer:
             self.denoiser.compile()
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(),
-            lr=settings.learning_rate,
+            lr=settings.peak_rate(),
             weight_decay=settings.weight_decay,
             fused=True,
         )
@@ -250,5 +250,5 @@ def learning_rate(settings: LoraSettings, step: int) -> float:
     total = settings.total_steps()
     rise = min(1.0, (step + 1) / max(1.0, settings.warmup * total))
     if settings.schedule == "constant":
-        return settings.learning_rate * rise
-    return settings.learning_rate * rise * 0.5 * (1.0 + math.cos(math.pi * step / total))
+        return settings.peak_rate() * rise
+    return settings.peak_rate() * rise * 0.5 * (1.0 + math.cos(math.pi * step / total))

@@ -210,6 +210,15 @@ def test_a_batch_that_cannot_be_divided_is_refused(build: Build) -> None:
         build(accumulation=5)
 
 
+def test_a_small_base_moves_faster() -> None:
+    small, large = (LoraSettings().resolved(100, 128, width, "no") for width in (96, 320))
+    assert small.peak_rate() > 10 * large.peak_rate()
+    assert large.peak_rate() == 1e-4
+    assert LoraSettings(learning_rate=2e-4).resolved(100, 128, 96, "no").peak_rate() == 2e-4
+    with pytest.raises(ValueError, match="resolve"):
+        LoraSettings().peak_rate()
+
+
 def test_the_rate_rises_and_falls() -> None:
     settings = LoraSettings(steps=100, warmup=0.1, learning_rate=1.0)
     rates = [learning_rate(settings, step) for step in range(100)]
