@@ -26,7 +26,8 @@ def plan_view(plan: Plan) -> RenderableType:
     if not rest:
         return table
     more = sum(planned.count for planned in rest)
-    return Group(table, Text(f"… and {more} of {len(rest)} more kinds (--dry-run lists all)"))
+    rest_told = f"… and {more} pictures of {len(rest)} more kinds (--dry-run lists all)"
+    return Group(table, Text(rest_told))
 
 
 def outcome_view(report: SynthesisReport) -> RenderableType:
