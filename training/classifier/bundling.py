@@ -35,9 +35,11 @@ from training.classifier.doubt import conformity, write_domains
 from training.classifier.evaluation.metrics import bundle_metrics, evaluate_predictions
 from training.classifier.evaluation.selection import DIGESTS_FILE
 from training.classifier.export import export_onnx, verify_onnx
+from training.classifier.features import extract_features
 from training.classifier.model import MultiTaskClassifier
 from training.classifier.records import LabelledPictures
 from training.classifier.settings import TrainSettings
+from training.classifier.similar import SimilarKept, write_index
 from training.classifier.trainer import ClassifierTrainer
 from training.data.split import SUBSETS, Split, write_split
 
@@ -67,8 +69,12 @@ class Fitted:
 
 
 def write_classifier(
-    folder: Path, fitted: Fitted, name: str, final: ClassifierTrainer | None = None
-) -> None:
+    folder: Path,
+    fitted: Fitted,
+    name: str,
+    final: ClassifierTrainer | None = None,
+    similar: SimilarKept = "names",
+) -> str:
     """Calibrate, export, verify and measure a trained model, and write its bundle's files.
 
     Args:
@@ -77,6 +83,10 @@ def write_classifier(
         name: The model's name.
         final: A model of the same recipe that learned from every picture. It is the one served,
             with the calibration and metrics of the first, which is kept beside it.
+        similar: What the bundle keeps of the pictures that the served model learned from.
+
+    Returns:
+        What it keeps of them, in words.
 
     Raises:
         PorcelainError: A graph does not answer as torch does.
@@ -113,6 +123,8 @@ def write_classifier(
     )
     if (dataset.root / TAXONOMY_FILE).is_file():
         shutil.copyfile(dataset.root / TAXONOMY_FILE, folder / TAXONOMY_FILE)
+    features = extract_features(trainer, pictures, final)
+    kept = write_index(folder, features, dataset, similar)
     info = ClassifierInfo(
         labels=classes,
         label_counts=_counts(pictures["train"].records, classes),
@@ -124,12 +136,13 @@ def write_classifier(
         selective_accuracy=settings.selective_accuracy,
         activation_grid=GRID,
         metrics=_test_metrics(trainer, pictures["test"], classes, temperatures),
-        in_domain_threshold=write_domains(folder, trainer, pictures, final),
+        in_domain_threshold=write_domains(folder, features, refitted=final is not None),
         conformity=conformity(trainer, validation, classes, temperatures),
     )
     write_manifest(
         folder, kind="classifier", name=name, dataset_digest=dataset.digest(), classifier=info
     )
+    return kept
 
 
 def _calibrate(

@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 
 Loss = Literal["cross-entropy", "logit-adjusted", "class-balanced"]
+Similar = Literal["none", "names", "thumbnails"]
 Subset = Literal["auto", "train", "validation", "test", "all"]
 
 TRAIN_EXAMPLES = """
@@ -68,6 +69,14 @@ def train(
     ] = True,
     seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
     name: Annotated[str, typer.Option(help="The model's name.")] = "porcelain-classifier",
+    similar: Annotated[
+        Similar,
+        typer.Option(
+            help="What the bundle keeps of its training pictures, to show the most similar: none, "
+            "names (and labels, but no picture), or thumbnails, of those whose column license is "
+            "public domain, CC BY or CC BY-SA."
+        ),
+    ] = "names",
     logs: Annotated[Path | None, typer.Option(help="Folder for TensorBoard.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace what is at --out.")] = False,
 ) -> None:
@@ -117,6 +126,7 @@ def train(
             split=split,
             logs=logs,
             name=name,
+            similar=similar,
             overwrite=overwrite,
             reporter=Reporter(message, preparing, epoch_done),
         )

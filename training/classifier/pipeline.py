@@ -21,6 +21,7 @@ from training.classifier.model import MultiTaskClassifier, load_hub_weights, loa
 from training.classifier.pictures import Pictures, prepare_pictures
 from training.classifier.records import EpochRecord, LabelledPictures
 from training.classifier.settings import TrainSettings
+from training.classifier.similar import SimilarKept
 from training.classifier.trainer import ClassifierTrainer
 from training.data.split import SUBSETS, Split, split_or_make
 from training.data.undeclared import refuse_undeclared
@@ -44,6 +45,7 @@ def train_classifier(
     split: Path | None = None,
     logs: Path | None = None,
     name: str = "porcelain-classifier",
+    similar: SimilarKept = "names",
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> Bundle:
@@ -58,6 +60,7 @@ def train_classifier(
         split: A `split.json`; by default the dataset's own, or one made from the seed.
         logs: Folder for TensorBoard; none by default.
         name: The model's name.
+        similar: What the bundle keeps of the pictures that it was trained on.
         overwrite: Replace what is at `out`.
         reporter: Hears of progress.
 
@@ -82,7 +85,8 @@ def train_classifier(
     if accelerator.is_main_process:
         reporter.message("Exporting to ONNX")
         with atomic_folder(out, overwrite=overwrite) as folder:
-            write_classifier(folder, fitted, name, final)
+            kept = write_classifier(folder, fitted, name, final, similar)
+        reporter.message(kept)
         shutil.rmtree(work)
     accelerator.wait_for_everyone()
     return load_bundle(out, "classifier")

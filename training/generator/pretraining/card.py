@@ -105,7 +105,7 @@ def _measures_table(measures: dict[str, Any]) -> str:
             what = autoencoder["perceptual_measure"]
             rows.append((f"reconstruction, distance in {what}", f"{held_out['perceptual']:.4f}"))
     rows += [
-        ("autoencoder, steps and hours", _effort(autoencoder)),
+        (_stage_name(measures), _effort(autoencoder)),
         ("diffusion, steps and hours", _effort(diffusion)),
     ]
     for part in ("training", "held_out"):
@@ -117,13 +117,14 @@ def _measures_table(measures: dict[str, Any]) -> str:
 
 
 def _command(settings: PretrainSettings, measures: dict[str, Any]) -> str:
-    start = measures.get("start")
-    whole = start is not None and any(name.startswith("unet/") for name in start["digests"])
+    start, whole = measures.get("start"), _goes_on(measures)
     command = [
         "porcelain generator pretrain --data DATA --out OUT",
         *([f"--{'base' if whole else 'autoencoder'} {start['name']}"] if start else []),
         f"--size {settings.size} --seed {settings.seed}",
-        f"--autoencoder-steps {measures['autoencoder']['steps']} "
+        f"--decoder-steps {measures['autoencoder']['steps']}"
+        if whole
+        else f"--autoencoder-steps {measures['autoencoder']['steps']} "
         f"--autoencoder-batch-size {settings.autoencoder.batch_size}",
         f"--steps {measures['diffusion']['steps']} --batch-size {settings.diffusion.batch_size}",
         f"--perceptual {settings.autoencoder.perceptual}",
@@ -135,6 +136,16 @@ def _command(settings: PretrainSettings, measures: dict[str, Any]) -> str:
         + " \\\n  ".join(command)
         + "\n```\n\nEvery other setting is in `settings.json`, every number in `measures.json`.\n"
     )
+
+
+def _goes_on(measures: dict[str, Any]) -> bool:
+    """Whether a whole base was the start, and not an autoencoder alone."""
+    start = measures.get("start")
+    return start is not None and any(name.startswith("unet/") for name in start["digests"])
+
+
+def _stage_name(measures: dict[str, Any]) -> str:
+    return f"{'decoder alone' if _goes_on(measures) else 'autoencoder'}, steps and hours"
 
 
 def _limits(settings: PretrainSettings, measures: dict[str, Any]) -> str:

@@ -41,6 +41,10 @@ def pretrain(
     autoencoder_batch_size: Annotated[
         int | None, typer.Option(min=1, help="Pictures per step of the autoencoder.")
     ] = None,
+    decoder_steps: Annotated[
+        int | None,
+        typer.Option(min=0, help="With --base: steps of its decoder on these pictures; 1500."),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Optimiser steps of text encoder and UNet.")
     ] = None,
@@ -102,6 +106,7 @@ def pretrain(
     from training.generator.pretraining.presentation import Presentation
     from training.generator.pretraining.settings import (
         AutoencoderSettings,
+        DecoderSettings,
         DiffusionSettings,
         PretrainSettings,
         RuntimeSettings,
@@ -115,12 +120,19 @@ def pretrain(
         perceptual=perceptual,
         perceptual_backbone=perceptual_backbone,
     )
+    decoder = build_settings(DecoderSettings, steps=decoder_steps)
     second = build_settings(DiffusionSettings, steps=steps, hours=hours, batch_size=batch_size)
     runtime = build_settings(
         RuntimeSettings, precision=precision, compile=compile, preview_minutes=preview_minutes
     )
     settings = build_settings(
-        PretrainSettings, size=size, seed=seed, autoencoder=first, diffusion=second, runtime=runtime
+        PretrainSettings,
+        size=size,
+        seed=seed,
+        autoencoder=first,
+        decoder=decoder,
+        diffusion=second,
+        runtime=runtime,
     )
     with Stages() as stages:
         measures = pretrain(

@@ -1,4 +1,7 @@
-"""From pictures to latents: train an autoencoder or take one, normalise, encode once."""
+"""From pictures to latents: train an autoencoder or take one, normalise, encode once.
+
+Where a base is gone on with, only its decoder learns: the UNet knows the encoder's latents.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ from training.generator.pretraining.latents import (
 )
 from training.generator.pretraining.perceptual import FeatureDistance
 from training.generator.pretraining.precision import fast_layout
+from training.generator.pretraining.settings import AutoencoderSettings
 from training.generator.pretraining.stage import StageTrainer
 from training.generator.pretraining.start import Start
 from training.generator.pretraining.workshop import Effort, Workshop
@@ -51,7 +55,7 @@ def run_first_stage(
         training: Training pictures, uint8 [N, H, W, 3].
         held_out: Pictures to look at on the way.
         distance: Of features, to train with beside structure; or None.
-        start: Brings an autoencoder to use as it is; None trains one.
+        start: Brings an autoencoder; None trains one.
 
     Returns:
         The autoencoder on the device, in evaluation mode, and what training it took.
@@ -60,10 +64,7 @@ def run_first_stage(
     if folder.is_dir() and (shop.work / LATENTS_FILE).is_file():
         effort = Effort(**json.loads((folder / EFFORT_FILE).read_text()))
         return _ready(AutoencoderKL.from_pretrained(folder), shop), effort
-    if start is None:
-        autoencoder, effort = _train(shop, training, held_out, distance)
-    else:
-        autoencoder, effort = _ready(start.autoencoder, shop), Effort()
+    autoencoder, effort = _obtain(shop, training, held_out, distance, start)
     means, variance = encode_pictures(
         autoencoder,
         training,
@@ -82,12 +83,39 @@ def run_first_stage(
     return autoencoder, effort
 
 
-def _train(
-    shop: Workshop, training: Pixels, held_out: Pixels, distance: FeatureDistance | None
+def _obtain(
+    shop: Workshop,
+    training: Pixels,
+    held_out: Pixels,
+    distance: FeatureDistance | None,
+    start: Start | None,
 ) -> tuple[AutoencoderKL, Effort]:
-    settings = shop.settings.autoencoder
+    """Train an autoencoder, or take one and perhaps teach its decoder."""
+    first, decoder = shop.settings.autoencoder, shop.settings.decoder
     set_seed(shop.settings.seed)
-    autoencoder = _ready(build_autoencoder(settings, shop.settings.size), shop)
+    if start is None:
+        autoencoder = _ready(build_autoencoder(first, shop.settings.size), shop)
+        return _train(shop, autoencoder, first, training, held_out, distance)
+    autoencoder = _ready(start.autoencoder, shop)
+    if start.settings is None or decoder.steps == 0:
+        return autoencoder, Effort()
+    # The weights are trained in single precision, whatever they were saved in.
+    autoencoder.float().requires_grad_(False)
+    for part in (autoencoder.post_quant_conv, autoencoder.decoder):
+        if part is not None:
+            part.requires_grad_(True)
+    alone = decoder.as_autoencoder(first)
+    return _train(shop, autoencoder, alone, training, held_out, distance)
+
+
+def _train(
+    shop: Workshop,
+    autoencoder: AutoencoderKL,
+    settings: AutoencoderSettings,
+    training: Pixels,
+    held_out: Pixels,
+    distance: FeatureDistance | None,
+) -> tuple[AutoencoderKL, Effort]:
     if shop.settings.runtime.compile:
         autoencoder.encoder.compile()
         autoencoder.decoder.compile()

@@ -79,8 +79,8 @@ def pretrain(
         out: Where the pipeline folder is to appear.
         settings: How to train.
         split: A `split.json`; by default the dataset's own, or one made from the seed.
-        base: An earlier result to go on from, with the autoencoder as it is; by default all
-            starts from random weights.
+        base: An earlier result to go on from, of whose autoencoder only the decoder learns; by
+            default all starts from random weights.
         autoencoder: In its place, a pipeline folder whose autoencoder alone is used as it is.
         judge: Features to measure reconstruction in, named like `perceptual`; nothing learns
             from them.
@@ -140,7 +140,7 @@ def _resolve_perceptual(
     settings: PretrainSettings, start: Start | None, reporter: Reporter
 ) -> tuple[PretrainSettings, FeatureDistance | None]:
     """Settings that say what is really used, and the distance to train with."""
-    if start is not None:
+    if start is not None and (start.settings is None or settings.decoder.steps == 0):
         return settings, None
     stage = settings.autoencoder
     found = load_feature_distance(stage.perceptual, stage.perceptual_backbone)

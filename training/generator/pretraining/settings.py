@@ -16,6 +16,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 HOW_LONG_AND_ON_WHAT = {
     "autoencoder": {"steps": True, "hours": True},
+    "decoder": {"steps": True, "hours": True},
     "diffusion": {"steps": True, "hours": True},
     "runtime": True,
 }
@@ -106,6 +107,33 @@ class AutoencoderSettings(StageSettings):
         return self
 
 
+class DecoderSettings(StageSettings):
+    """In place of the first stage, where a base is gone on with: its decoder learns new pictures.
+
+    The encoder stays, and so do the latents that the UNet knows; what a small decoder makes of
+    them is worth learning anew. (Stability AI released decoders of its own for faces likewise.)
+
+    Attributes:
+        steps: 0 leaves the decoder as it is.
+        perceptual_weight: Of the distance of features, where there are any.
+    """
+
+    steps: Annotated[int, Field(ge=0)] = 1500
+    batch_size: Count = 4
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 0.001
+    warmup_steps: Annotated[int, Field(ge=0)] = 50
+    fall: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    averaging: Share = 0.99
+    perceptual_weight: Annotated[float, Field(ge=0)] = 1.0
+
+    def as_autoencoder(self, earlier: AutoencoderSettings) -> AutoencoderSettings:
+        """The first stage's settings for a decoder alone, of an autoencoder trained earlier."""
+        stage = self.model_dump()
+        encoders = {"half_size_steps": 0, "divergence_weight": 0.0, "coarse_weight": 0.0}
+        return earlier.model_copy(update=stage | encoders)
+
+
 class DiffusionSettings(StageSettings):
     """The second stage: a text encoder and a UNet that turn noise into latents.
 
@@ -171,6 +199,7 @@ class PretrainSettings(BaseModel):
         template: How labels become a prompt (see `porcelain.prompts`).
         seed: Of weights, order, noise and, where there is none, the split.
         autoencoder: The first stage.
+        decoder: In its place, where a base is gone on with.
         diffusion: The second stage.
         runtime: What may change when a run goes on.
     """
@@ -182,6 +211,7 @@ class PretrainSettings(BaseModel):
     template: str = DEFAULT_TEMPLATE
     seed: int = 0
     autoencoder: AutoencoderSettings = AutoencoderSettings()
+    decoder: DecoderSettings = DecoderSettings()
     diffusion: DiffusionSettings = DiffusionSettings()
     runtime: RuntimeSettings = RuntimeSettings()
 

@@ -27,6 +27,9 @@ ARCHITECTURE: Final = (
 )
 """Settings of the second stage that its weights prescribe."""
 
+FEATURES: Final = ("perceptual", "perceptual_backbone")
+"""Settings of the first stage that stay the caller's: its decoder may learn by other features."""
+
 TRAINED: Final = ("vae", "tokenizer", "text_encoder", "unet")
 
 
@@ -36,7 +39,7 @@ class Start:
 
     Attributes:
         folder: The pipeline folder.
-        autoencoder: Its autoencoder, which is used as it is.
+        autoencoder: Its autoencoder, whose encoder is used as it is.
         settings: How all of it was trained, where text encoder and UNet are gone on with; None
             where the autoencoder alone is taken.
     """
@@ -70,7 +73,8 @@ class Start:
             theirs = self.settings.diffusion
             taken = {name: getattr(theirs, name) for name in ARCHITECTURE}
             second = settings.diffusion.model_copy(update=taken)
-            first = self.settings.autoencoder
+            features = {name: getattr(settings.autoencoder, name) for name in FEATURES}
+            first = self.settings.autoencoder.model_copy(update=features)
             return settings.model_copy(
                 update={
                     "autoencoder": first,

@@ -209,7 +209,14 @@ def test_a_run_goes_on_from_another_base(
     wider = settings.diffusion.model_copy(
         update={"steps": 1, "hours": None, "learning_rate": 1e-5, "channels": (32, 64)}
     )
-    other = settings.model_copy(update={"diffusion": wider, "seed": 5, "template": "a {type}"})
+    other = settings.model_copy(
+        update={
+            "diffusion": wider,
+            "decoder": settings.decoder.model_copy(update={"steps": 0}),
+            "seed": 5,
+            "template": "a {type}",
+        }
+    )
     measures = pretrain(photos, second, other, base=first)
     before, after = weights(first), weights(second)
     assert before.keys() == after.keys()
@@ -224,6 +231,28 @@ def test_a_run_goes_on_from_another_base(
     card = (second / "README.md").read_text()
     assert "--base first" in card
     assert "from scratch" not in card
+
+
+def test_only_the_decoder_of_a_base_learns_new_pictures(
+    photos: Path, settings: PretrainSettings, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    pretrain(photos, first, settings)
+    decoder = settings.decoder.model_copy(update={"steps": 60, "warmup_steps": 2})
+    one_step = settings.diffusion.model_copy(update={"steps": 1})
+    other = settings.model_copy(update={"decoder": decoder, "diffusion": one_step})
+    measures = pretrain(photos, second, other, base=first)
+    before, after = weights(first), weights(second)
+    changed = {k for k in before if k.startswith("vae.") and not torch.equal(before[k], after[k])}
+    assert changed
+    assert all(k.startswith(("vae.decoder.", "vae.post_quant_conv.")) for k in changed)
+    earlier = json.loads((first / "measures.json").read_text())["autoencoder"]
+    now = measures["autoencoder"]
+    assert now["steps"] == 60
+    assert now["reconstruction"]["psnr"] > earlier["reconstruction"]["psnr"] + 1
+    card = (second / "README.md").read_text()
+    assert "--decoder-steps 60" in card
+    assert "decoder alone" in card
 
 
 def test_a_base_that_does_not_fit_is_refused(
