@@ -21,6 +21,13 @@ class Problem(Schema):
     request_id: str | None = Field(None, description="Finds the request in the service's logs.")
 
 
+class LabelNames(Schema):
+    """What people call a label."""
+
+    en: str
+    zh: str | None = Field(None, description="In Chinese.")
+
+
 class Model(Schema):
     """Which model answered."""
 

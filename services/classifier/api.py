@@ -10,12 +10,14 @@ from porcelain.bundle import Bundle
 from porcelain.conformal import DEFAULT_COVERAGE, LARGEST_COVERAGE, LEAST_COVERAGE
 from porcelain.errors import ImageError
 from porcelain.images import FORMATS
+from porcelain.similar import LARGEST_COUNT, has_index
 from services.asgi import Request, Response, json_response
 from services.classifier.answers import Answer, Answered, object_entries, picture_entry
 from services.classifier.classifying import DEFAULT_TOP_K, Classifier, Options
 from services.classifier.openapi import build_document
 from services.classifier.settings import ClassifierSettings
 from services.forms import MULTIPART, Form, parse_form
+from services.label_names import label_names
 from services.pace import Pace
 from services.problems import bad_request, too_large, unsupported_type
 from services.rest import Route
@@ -23,7 +25,7 @@ from services.rest import Route
 FORM_OVERHEAD = 64 * 1024  # boundaries, part headers and option fields around the pictures
 OPTION_PARTS = 8
 SIDE_BY_SIDE = 8  # pictures of one batch request that wait for the model at a time
-OPTIONS = {"top_k", "explain", "label_sets", "coverage"}
+OPTIONS = {"top_k", "explain", "label_sets", "coverage", "similar"}
 REPEATED = frozenset({"object"})
 _TRUE = {"true", "1", "yes", "on"}
 _FALSE = {"false", "0", "no", "off"}
@@ -40,6 +42,7 @@ class ClassifierApi:
         self._settings = settings
         self._classifier = classifier
         self._info = bundle.classifier
+        self._has_index = has_index(bundle)
         self._pace = Pace(settings.max_wait_seconds)
         self._explain_pace = Pace(settings.max_explain_wait_seconds)
         self._model = {
@@ -165,7 +168,7 @@ class ClassifierApi:
         ):
             raise bad_request("option", f"top_k must be a whole number from 1 to {largest}.")
         explain = _flag(fields, "explain")
-        return Options(int(top_k), explain, self._coverage(fields))
+        return Options(int(top_k), explain, self._coverage(fields), self._similar(fields))
 
     def _coverage(self, fields: dict[str, str]) -> float | None:
         """The coverage of the label sets that are asked for; None where none are."""
@@ -183,6 +186,21 @@ class ClassifierApi:
                 "option", "This model was not calibrated for label sets; leave label_sets out."
             )
         return coverage if wanted else None
+
+    def _similar(self, fields: dict[str, str]) -> int:
+        """How many similar training pictures are asked for."""
+        text = fields.get("similar", "0").strip()
+        if not (text.isascii() and text.isdigit() and len(text) < 6) or int(text) > LARGEST_COUNT:
+            raise bad_request(
+                "option", f"similar must be a whole number from 0 to {LARGEST_COUNT}."
+            )
+        if int(text) and not self._has_index:
+            raise bad_request(
+                "option",
+                "This model keeps no index of its training pictures; leave similar out, or serve "
+                "a bundle that was trained with --similar names.",
+            )
+        return int(text)
 
 
 def _flag(fields: dict[str, str], name: str) -> bool:
@@ -245,6 +263,8 @@ def _describe(bundle: Bundle, settings: ClassifierSettings, model: dict[str, str
         "selective_accuracy": info.selective_accuracy,
         "in_domain_threshold": info.in_domain_threshold,
         "label_sets": bool(info.conformity),
+        "similar": has_index(bundle),
+        "names": label_names(bundle.path, info.labels),
         "temperatures": info.temperatures,
         "preprocessing": {
             "input_size": info.input_size,

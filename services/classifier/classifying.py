@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,14 +33,16 @@ from services.classifier.answers import (
 from services.classifier.metrics import ClassifierMetrics
 from services.classifier.packing import unpack
 from services.classifier.settings import ClassifierSettings
+from services.classifier.similar import SimilarPictures
 from services.classifier.synthetic import synthetic_warnings
 from services.problems import Problem
 
 DEFAULT_TOP_K = 3
 WARM_UP_PAUSE = 0.1  # seconds between attempts to reach an inner service that is loading
 
-Infer = Callable[[npt.NDArray[np.uint8], bool], Awaitable[npt.NDArray[np.float32]]]
-"""Pictures, and whether to explain, to packed rows."""
+Call = Literal["infer", "explain", "features"]
+Infer = Callable[[npt.NDArray[np.uint8], Call], Awaitable[npt.NDArray[np.float32]]]
+"""Pictures, and what of the inner service to call, to its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,9 @@ class Options:
     explain: bool = False
     coverage: float | None = None
     """Of the label sets; None asks for none."""
+
+    similar: int = 0
+    """How many training pictures to list."""
 
 
 class Classifier(ABC):
@@ -63,6 +68,7 @@ class Classifier(ABC):
         self._limits = settings.limits
         self._check_watermark = settings.check_watermark
         self._metrics = metrics
+        self._similar = SimilarPictures(bundle)
         self._executor = ThreadPoolExecutor(settings.jobs, thread_name_prefix="classify")
         # An explanation takes a hundred times as long: plain requests shall not queue behind it.
         self._explainer = ThreadPoolExecutor(1, thread_name_prefix="explain")
@@ -131,6 +137,8 @@ class Classifier(ABC):
             self._metrics.judged(score >= threshold)
         if options.coverage is not None:
             answer["label_sets"] = shaped_label_sets(predictions, options.coverage)
+        if options.similar and outputs.features is not None:
+            answer["similar"] = self._similar.find(outputs.features[0], options.similar)
         if options.explain and outputs.activation is not None:
             shape = (decoded.width, decoded.height)
             answer["explanation"] = {
@@ -172,7 +180,7 @@ class WorkerClassifier(Classifier):
         pixels, decoded = self._decode(data)
         images = pixels[np.newaxis]
         started = time.perf_counter()
-        outputs = self._predictor.run(images)
+        outputs = self._predictor.run(images, features=options.similar > 0)
         answered = time.perf_counter()
         self._metrics.inference_seconds.observe(answered - started)
         if options.explain:
@@ -200,7 +208,7 @@ class InnerServiceClassifier(Classifier):
         blank = np.full((1, size, size, 3), 127, dtype=np.uint8)
         while True:
             try:
-                await self._infer(blank, False)
+                await self._infer(blank, "infer")
             except Problem:
                 await asyncio.sleep(WARM_UP_PAUSE)
             else:
@@ -210,11 +218,14 @@ class InnerServiceClassifier(Classifier):
         """Answer one encoded picture."""
         pixels, decoded = await self._job(self._decode, data)
         started = time.perf_counter()
-        packed = await self._infer(pixels[np.newaxis], options.explain)
+        images = pixels[np.newaxis]
+        packed = await self._infer(images, "explain" if options.explain else "infer")
         metrics = self._metrics
         stage = metrics.explanation_seconds if options.explain else metrics.inference_seconds
         stage.observe(time.perf_counter() - started)
         outputs = unpack(self._info, packed)
+        if options.similar:
+            outputs = replace(outputs, features=await self._infer(images, "features"))
         answered: Answered = await self._job(self._answer, data, pixels, decoded, outputs, options)
         return answered
 

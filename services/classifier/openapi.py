@@ -7,6 +7,7 @@ from typing import Final
 from pydantic import BaseModel
 
 from porcelain.conformal import DEFAULT_COVERAGE, LARGEST_COVERAGE, LEAST_COVERAGE
+from porcelain.similar import LARGEST_COUNT
 from services.classifier.classifying import DEFAULT_TOP_K
 from services.classifier.schemas import BatchAnswer, ClassifyAnswer, ModelAnswer
 from services.classifier.settings import ClassifierSettings
@@ -74,6 +75,14 @@ def _option_schemas(settings: ClassifierSettings) -> Json:
             "maximum": LARGEST_COVERAGE,
             "default": DEFAULT_COVERAGE,
             "description": "Of the label sets.",
+        },
+        "similar": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": LARGEST_COUNT,
+            "default": 0,
+            "description": "How many training pictures to list that are most like this one, with "
+            "their labels. 400 where the bundle keeps no index of them.",
         },
     }
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from porcelain.bundle import TaskMetrics
 from porcelain.preparation import ResizeRule
-from services.schemas import Model, Problem, Schema
+from services.schemas import LabelNames, Model, Problem, Schema
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -61,6 +61,27 @@ class LabelSets(Schema):
     labels: dict[str, list[str]] = Field(description="By task, the most probable first.")
 
 
+class SimilarPicture(Schema):
+    """A training picture that the picture is like."""
+
+    file_name: str = Field(description="As in the metadata.csv of the training pictures.")
+    object_id: str | None = None
+    labels: dict[str, str] = Field(description="By task; unknown ones are left out.")
+    similarity: float = Field(
+        ge=-1,
+        le=1,
+        description="Cosine between the features, seen from the training pictures'"
+        " mean; 1: the same.",
+    )
+    synthetic: bool = Field(description="Whether a model made it.")
+    source: str | None = None
+    license: str | None = None
+    credit_line: str | None = None
+    thumbnail: str | None = Field(
+        None, description="JPEG data URI, where the bundle holds a copy that may be shared."
+    )
+
+
 class Classified(Schema):
     """The answer about one picture."""
 
@@ -68,6 +89,11 @@ class Classified(Schema):
     predictions: dict[str, Prediction] = Field(description="By task.")
     in_domain: InDomain | None = Field(None, description="Where the bundle can say.")
     label_sets: LabelSets | None = Field(None, description="Where asked for.")
+    similar: list[SimilarPicture] | None = Field(
+        None,
+        description="Where asked for: the training pictures it is most like, the best first, one "
+        "of each object.",
+    )
     explanation: dict[str, str] | None = Field(
         None, description="Per task, a PNG data URI: the picture with what spoke for the label."
     )
@@ -149,6 +175,10 @@ class ModelAnswer(Schema):
         description="The least likeness of in_domain; null where the bundle cannot say."
     )
     label_sets: bool = Field(description="Whether label sets can be asked for.")
+    similar: bool = Field(description="Whether similar training pictures can be asked for.")
+    names: dict[str, dict[str, LabelNames]] = Field(
+        description="What people call the labels: by task and label."
+    )
     temperatures: dict[str, float]
     preprocessing: Preprocessing
     limits: Limits

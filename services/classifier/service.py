@@ -27,7 +27,12 @@ from services.bento import (
     worker_index,
 )
 from services.classifier.api import ClassifierApi
-from services.classifier.classifying import Classifier, InnerServiceClassifier, WorkerClassifier
+from services.classifier.classifying import (
+    Call,
+    Classifier,
+    InnerServiceClassifier,
+    WorkerClassifier,
+)
 from services.classifier.metrics import ClassifierMetrics, InferenceMetrics
 from services.classifier.packing import pack
 from services.classifier.settings import ClassifierSettings
@@ -82,15 +87,27 @@ class Inference:
         """As `infer`, with maps; unbatched, because one picture is already many calls."""
         return self._rows(images, explain=True)
 
+    @bentoml.api  # type: ignore[untyped-decorator]
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """Shared features [N, F], for the few who ask for similar pictures; so unbatched."""
+        self._check(images)
+        self._metrics.ran(len(images))
+        features = self._predictor.run(images, features=True).features
+        assert features is not None
+        return features
+
     def _rows(self, images: np.ndarray, *, explain: bool) -> np.ndarray:
-        size = self._predictor.info.input_size
-        if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
-            raise ValueError(f"expected uint8 [N, {size}, {size}, 3], got {images.shape}")
+        self._check(images)
         self._metrics.ran(len(images))
         rows = pack(self._predictor.info, self._predictor.run(images, activation=explain))
         if len(rows) != len(images):  # BentoML would hand out the wrong rows
             raise RuntimeError(f"{len(images)} pictures gave {len(rows)} answers")
         return rows
+
+    def _check(self, images: np.ndarray) -> None:
+        size = self._predictor.info.input_size
+        if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
+            raise ValueError(f"expected uint8 [N, {size}, {size}, 3], got {images.shape}")
 
 
 @bentoml.service(
@@ -131,13 +148,13 @@ class ClassifierService:
         """Let jobs that were begun finish."""
         self._worker.stop(self._classifier.close)
 
-    async def _infer(self, images: Any, explain: bool) -> Any:  # noqa: ANN401 - BentoML's proxy is untyped
+    async def _infer(self, images: Any, call: Call) -> Any:  # noqa: ANN401 - BentoML's proxy is untyped
         # Needed with an inner service alone, and slow to import in every process.
         import aiohttp
 
         assert self.inference is not None
         try:
-            return await self.inference.to_async.call("explain" if explain else "infer", images)
+            return await self.inference.to_async.call(call, images)
         except BentoMLException as error:
             if error.error_code in AWAY:
                 raise not_ready() from error

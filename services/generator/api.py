@@ -17,6 +17,7 @@ from services.generator.engine import Engine
 from services.generator.openapi import build_document
 from services.generator.planning import Order, Planner
 from services.generator.settings import GeneratorSettings
+from services.label_names import label_names
 from services.problems import full, not_ready, unsupported_type
 from services.rest import Route
 
@@ -99,6 +100,7 @@ def _describe(bundle: Bundle, settings: GeneratorSettings, model: dict[str, str]
         "lora": {"rank": info.rank, "alpha": info.alpha, "text_encoder": info.text_encoder},
         "prompt_template": info.prompt_template,
         "labels": info.labels,
+        "names": label_names(bundle.path, info.labels),
         "combinations": [json.loads(one.model_dump_json()) for one in info.combinations],
         "sampling": info.sampling.model_dump(),
         "formats": list(MEDIA_TYPES),

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from porcelain.bundle import BaseModelReference, Combination, SamplingDefaults
 from porcelain.synthetic_picture import PictureFormat
-from services.schemas import Model, Schema
+from services.schemas import LabelNames, Model, Schema
 
 LARGEST_SEED = 2**53 - 1
 """The largest whole number that every JSON reader keeps exactly."""
@@ -96,6 +96,9 @@ class ModelAnswer(Schema):
     lora: Adapter
     prompt_template: str
     labels: dict[str, list[str]] = Field(description="That occurred in training, per task.")
+    names: dict[str, dict[str, LabelNames]] = Field(
+        description="What people call the labels: by task and label."
+    )
     combinations: list[Combination] = Field(description="Labels that training saw together.")
     sampling: SamplingDefaults
     formats: list[str]

@@ -14,7 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from porcelain.bundle import CLASSIFIER_MODEL_FILE, ClassifierInfo, load_bundle, write_manifest
 from porcelain.cli.main import main
+from porcelain.dataset import Record
 from porcelain.domain import DOMAIN_FILE, encode_domain, fit_domain
+from porcelain.similar import encode_index
+from tests.pictures import jpeg, scene
 from tests.services.servers import Server, check_log, start_server
 
 __all__ = ["LABELS", "Server", "start_server"]
@@ -25,6 +28,7 @@ LABELS = {
     "kiln": ["kiln_red", "kiln_green", "kiln_blue"],
     "type": ["type_red", "type_green", "type_blue"],
 }
+COLOURS_KNOWN = {"dynasty": "red", "glaze": "rubescent", "kiln": None, "type": "type_red"}
 SHARPNESS = 12.0
 GRID = 7
 
@@ -69,6 +73,10 @@ def write_colour_bundle(folder: Path) -> Path:
     onnx.save(colour_model(), folder / CLASSIFIER_MODEL_FILE)
     reds = np.array([[0.8, 0.2, 0.2]]) + np.random.default_rng(0).normal(0, 0.02, (40, 3))
     (folder / DOMAIN_FILE).write_bytes(encode_domain(fit_domain(reds)))
+    learned = [Record(f"images/{i}.jpg", COLOURS_KNOWN, f"pot {i // 2}") for i in range(40)]
+    copies = dict.fromkeys((4, 5), jpeg(scene()))
+    for name, content in encode_index(reds, learned, copies).items():
+        (folder / name).write_bytes(content)
     info = ClassifierInfo(
         labels=LABELS,
         label_counts={task: dict.fromkeys(labels, 1) for task, labels in LABELS.items()},

@@ -90,3 +90,7 @@ def test_impossible_coverages_and_models_without_calibration_are_refused(
             able._options({"label_sets": "true", "coverage": value})
     with pytest.raises(Problem):
         unable._options({"label_sets": "true"})
+    assert able._options({"similar": "5"}).similar == 5
+    assert unable._options({"similar": "0"}).similar == 0
+    with pytest.raises(Problem, match="no index of its training pictures"):
+        unable._options({"similar": "5"})

@@ -34,9 +34,9 @@ def inner(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 def test_it_answers_as_the_model_in_the_worker_does(server: Server, inner: Server) -> None:
     for colour in ("red", "lime", "blue"):
         data = pictures.jpeg(pictures.scene(300, 200, colour))
-        ours = inner.classify(data, explain="true").json()
+        ours = inner.classify(data, explain="true", similar="5").json()
         ClassifyAnswer.model_validate(ours)
-        assert ours == server.classify(data, explain="true").json()
+        assert ours == server.classify(data, explain="true", similar="5").json()
 
 
 def test_requests_that_arrive_together_get_their_own_answers(inner: Server) -> None:

@@ -242,6 +242,9 @@ def test_wrong_methods_and_unknown_routes(
         {"top_k": "٣"},
         {"top_k": ""},
         {"explain": "maybe"},
+        {"similar": "21"},
+        {"similar": "-1"},
+        {"similar": "five"},
         {"topk": "3"},
     ],
 )
@@ -384,7 +387,7 @@ def test_the_document_says_likeness_label_sets_and_objects(server: Server) -> No
         operation = server.document["paths"][path]["post"]
         form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
         query = {parameter["name"] for parameter in operation["parameters"]}
-        assert {"label_sets", "coverage"} <= query & set(form)
+        assert {"label_sets", "coverage", "similar"} <= query & set(form)
         assert form["coverage"]["default"] == 0.9
         assert ("object" in form) == (path == "/v1/classify_batch")
 
@@ -394,7 +397,33 @@ def test_the_model_describes_itself(server: Server) -> None:
     assert answer.labels == LABELS
     assert answer.model.digest == server.classify(GOOD).json()["model"]["digest"]
     assert answer.preprocessing.input_size == 224
-    assert (answer.in_domain_threshold, answer.label_sets) == (0.95, True)
+    assert (answer.in_domain_threshold, answer.label_sets, answer.similar) == (0.95, True, True)
+    assert answer.names["glaze"]["verdant"].model_dump() == {"en": "verdant", "zh": None}
+
+
+def test_similar_training_pictures_are_listed_where_asked_for(server: Server) -> None:
+    asked = server.request(
+        "POST",
+        "/v1/classify?similar=5",
+        content=GOOD,
+        headers={"Content-Type": "image/jpeg"},
+    )
+    answer = ClassifyAnswer.model_validate(asked.json())
+    assert answer.similar is not None
+    assert len(answer.similar) == 5
+    assert len({one.object_id for one in answer.similar}) == 5
+    assert all(one.labels["glaze"] == "rubescent" for one in answer.similar)
+    assert [one.similarity for one in answer.similar] == sorted(
+        (one.similarity for one in answer.similar), reverse=True
+    )
+    every = server.classify(GOOD, similar="20").json()["similar"]
+    (copied,) = [one for one in every if "thumbnail" in one]
+    assert copied["object_id"] == "pot 2"
+    assert copied["thumbnail"].startswith("data:image/jpeg;base64,")
+    files = [("images", ("a.jpg", GOOD))]
+    batch = server.request("POST", "/v1/classify_batch?similar=2", files=files).json()
+    assert len(batch["results"][0]["similar"]) == 2
+    assert "similar" not in server.classify(GOOD).json()
 
 
 def test_the_document_names_these_routes_and_no_others(server: Server) -> None:
