@@ -10,6 +10,10 @@ import typer
 
 app = typer.Typer(help="Serve a bundle over REST.", no_args_is_help=True)
 
+PICTURES = typer.Option(
+    help="The classifier's dataset folder: the studio shows the most similar of its pictures."
+)
+
 
 @app.callback()
 def serve() -> None:
@@ -125,13 +129,15 @@ def studio(
         Path | None,
         typer.Option(help="Where reviewed pictures are also saved, as dataset folders."),
     ] = None,
+    pictures: Annotated[Path | None, PICTURES] = None,
 ) -> None:
     """Open a page for curators: classify, generate, review.
 
     [bold]Start:[/] porcelain serve studio --classifier http://127.0.0.1:3000 --generator http://127.0.0.1:3001
 
     Keys of the two services are PORCELAIN_CLASSIFIER_KEY and PORCELAIN_GENERATOR_KEY. Whoever
-    reaches the page may use both services: keep it on this machine, or behind a login.
+    reaches the page may use both services: keep it on this machine, or behind a login. Where it is
+    reached by a name, not as localhost or by its IP address, put that into PORCELAIN_STUDIO_HOSTS.
     """
     from services.settings import environment_of, load_settings
     from services.studio.app import run
@@ -141,6 +147,7 @@ def studio(
         "classifier_url": classifier,
         "generator_url": generator,
         "review_folder": review_folder.resolve() if review_folder else None,
+        "training_pictures": pictures.resolve() if pictures else None,
     }
     os.environ.update(environment_of(**given))
     run(load_settings(StudioSettings), host, port)
@@ -186,6 +193,11 @@ def both(
     classifier_port: Annotated[int, typer.Option(min=1, max=65535)] = 3000,
     generator_port: Annotated[int, typer.Option(min=1, max=65535)] = 3001,
     studio_port: Annotated[int, typer.Option(min=1, max=65535)] = 3002,
+    review_folder: Annotated[
+        Path | None,
+        typer.Option(help="Where the studio also saves reviewed pictures, as dataset folders."),
+    ] = None,
+    pictures: Annotated[Path | None, PICTURES] = None,
 ) -> None:
     """Serve both models and the studio on this machine, until one stops or Ctrl-C.
 
@@ -208,9 +220,11 @@ def both(
         )
         for kind, port in listening.items()
     }
+    folders = {"--review-folder": review_folder, "--pictures": pictures}
     commands["studio"] = porcelain_command(
         *("serve", "studio", "--host", host, "--port", str(studio_port)),
         *(word for kind in listening for word in (f"--{kind}", reach(listening[kind]))),
+        *(word for option, folder in folders.items() if folder for word in (option, str(folder))),
     )
 
     def announce() -> None:

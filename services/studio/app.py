@@ -11,7 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from services.studio.client import ClassifierClient, GeneratorClient
+from services.studio.origin import OwnPagesOnly
 from services.studio.settings import StudioSettings
+from services.studio.training_pictures import TrainingPictures
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -71,6 +73,7 @@ def create_app(settings: StudioSettings) -> FastAPI:
             _secret(settings.generator_key),
             seconds=settings.service_seconds,
         ),
+        TrainingPictures(settings.training_pictures),
     )
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -89,6 +92,7 @@ def create_app(settings: StudioSettings) -> FastAPI:
         show_welcome_message=False,
         reconnect_timeout=30,
     )
+    app.add_middleware(OwnPagesOnly, names=settings.host_names)
     app.add_middleware(SecurityHeaders)
     return app
 

@@ -9,19 +9,26 @@ from nicegui import run, ui
 from porcelain.errors import PorcelainError
 from porcelain.vocabulary import TASKS
 from services.studio.client import ClassifierClient
-from services.studio.names import label_name, task_name
+from services.studio.names import Names, task_name
 from services.studio.settings import StudioSettings
+from services.studio.similar import show_similar, training_copies
 from services.studio.table import answers_csv
+from services.studio.training_pictures import TrainingPictures
 from services.studio.uploads import Room, picture_upload, thumbnail
 
 SHOWN = 3  # candidates per task
+SIMILAR = 5  # training pictures per picture
 
 
 class ClassifyTab:
     """One visitor's pictures and their answers."""
 
-    def __init__(self, client: ClassifierClient, settings: StudioSettings) -> None:
+    def __init__(
+        self, client: ClassifierClient, settings: StudioSettings, training: TrainingPictures
+    ) -> None:
         self._client = client
+        self._training = training
+        self._names = Names()
         self._room = Room(settings)
         self._answers: list[tuple[str, dict[str, Any]]] = []
 
@@ -46,17 +53,22 @@ class ClassifyTab:
             ui.label(f"Looking at {name} …").classes("porcelain-quiet")
         self._actions.set_visibility(True)
         try:
-            answer = await self._client.classify(data)
+            answer = await self._client.classify(data, similar=SIMILAR)
+            self._names = Names.of(await self._client.described())
             picture = await run.io_bound(thumbnail, data)
         except PorcelainError as error:
             card.clear()
             with card:
                 show_error(name, str(error))
             return
+        similar = answer.get("similar") or []
+        copies = await run.io_bound(training_copies, similar, self._training)
         self._answers.append((name, answer))
         card.clear()
         with card:
             self._show(name, data, str(picture), answer)
+            if similar:
+                show_similar(similar, list(copies or []), self._names)
 
     def _show(self, name: str, data: bytes, picture: str, answer: dict[str, Any]) -> None:
         with ui.element("div").classes("grid grid-cols-1 sm:grid-cols-3 gap-5 w-full"):
@@ -70,7 +82,7 @@ class ClassifyTab:
                 with ui.element("div").classes("grid grid-cols-1 sm:grid-cols-2 gap-5 w-full"):
                     for task in TASKS:
                         if task in answer["predictions"]:
-                            _show_task(task, answer["predictions"][task])
+                            _show_task(task, answer["predictions"][task], self._names)
         maps = ui.element("div").classes("grid grid-cols-2 sm:grid-cols-4 gap-3 w-full mt-3")
 
         async def explain() -> None:
@@ -97,7 +109,7 @@ class ClassifyTab:
         )
 
     def _download(self) -> None:
-        ui.download.content(answers_csv(self._answers), "porcelain.csv", "text/csv")
+        ui.download.content(answers_csv(self._answers, self._names), "porcelain.csv", "text/csv")
 
     def _clear(self) -> None:
         self._answers.clear()
@@ -126,7 +138,7 @@ def show_warnings(answer: dict[str, Any]) -> None:
         ui.label(warning).classes("porcelain-warning w-full").props("role=alert")
 
 
-def _show_task(task: str, prediction: dict[str, Any]) -> None:
+def _show_task(task: str, prediction: dict[str, Any], names: Names) -> None:
     with ui.column().classes("gap-1 w-full"):
         with ui.row().classes("items-center gap-2"):
             ui.label(task_name(task)).classes("porcelain-quiet")
@@ -135,7 +147,7 @@ def _show_task(task: str, prediction: dict[str, Any]) -> None:
         for place, one in enumerate(prediction["top"][:SHOWN]):
             share = round(100 * one["probability"])
             with ui.row().classes("w-full justify-between no-wrap"):
-                name = ui.label(label_name(task, one["label"]))
+                name = ui.label(names.label(task, one["label"]))
                 value = ui.label(f"{share} %")
                 (name if place == 0 else value).classes("font-medium" if place == 0 else "")
             with ui.element("div").classes(f"porcelain-bar w-full {'' if place == 0 else 'faint'}"):

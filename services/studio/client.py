@@ -41,6 +41,7 @@ class RestClient:
         """
         self.name = name
         self.url = url
+        self._description: dict[str, Any] | None = None
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = httpx.AsyncClient(
             base_url=url,
@@ -70,12 +71,24 @@ class RestClient:
                 f"The {self.name} at {self.url} cannot be reached; start it, then try again."
             ) from error
         if response.status_code != HTTPStatus.OK:
+            self._description = None  # a refusal may come from a model that has changed
             raise ServiceError(self._refusal(response))
         return response
 
     async def model(self) -> dict[str, Any]:
         """What the service says of its model."""
         return self.json(await self.ask("GET", "/v1/model"))
+
+    async def described(self) -> dict[str, Any]:
+        """As `model`, remembered until an answer of another model, or no answer, comes."""
+        if self._description is None:
+            self._description = await self.model()
+        return self._description
+
+    def _heard(self, digest: str | None) -> None:
+        known = self._description
+        if known is not None and (known.get("model") or {}).get("digest") != digest:
+            self._description = None
 
     def json(self, response: httpx.Response) -> dict[str, Any]:
         """The object in an answer.
@@ -105,18 +118,32 @@ class ClassifierClient(RestClient):
     """Asks the classifier."""
 
     async def classify(
-        self, data: bytes, *, explain: bool = False, top_k: int = MOST_CANDIDATES
+        self, data: bytes, *, explain: bool = False, top_k: int = MOST_CANDIDATES, similar: int = 0
     ) -> dict[str, Any]:
         """The answer about one picture.
+
+        Args:
+            data: The picture's file.
+            explain: Also ask for heat maps.
+            top_k: Candidates per task; fewer where the service allows fewer.
+            similar: Similar training pictures; none where the service's model knows none.
 
         Raises:
             ServiceError: The picture cannot be used, or the service not asked.
         """
-        fields = {"top_k": str(top_k), "explain": str(explain).lower()}
+        model = await self.described()
+        most = (model.get("limits") or {}).get("max_top_k", top_k)
+        fields = {
+            "top_k": str(min(top_k, most)),
+            "explain": str(explain).lower(),
+        }
+        if similar and model.get("similar"):
+            fields["similar"] = str(similar)
         # The service knows pictures by their content; no name of the user's is passed on.
         files = {"image": ("picture", data, "application/octet-stream")}
-        response = await self.ask("POST", "/v1/classify", data=fields, files=files)
-        return self.json(response)
+        answer = self.json(await self.ask("POST", "/v1/classify", data=fields, files=files))
+        self._heard((answer.get("model") or {}).get("digest"))
+        return answer
 
 
 class GeneratorClient(RestClient):

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any, Literal
 
 from porcelain.vocabulary import TASKS
-from services.studio.names import label_name
+from services.studio.names import Names
 
 Standing = Literal["free", "seen", "unseen", "apart"]
 
@@ -33,12 +33,17 @@ class Verdict:
         return self.standing in ("unseen", "apart")
 
 
-def judge(wanted: Mapping[str, str | None], seen: Sequence[Mapping[str, Any]]) -> Verdict:
+def judge(
+    wanted: Mapping[str, str | None],
+    seen: Sequence[Mapping[str, Any]],
+    names: Names | None = None,
+) -> Verdict:
     """Judge a choice of labels.
 
     Args:
         wanted: Slug per task; None or blank where anything goes.
         seen: `combinations` of the generator's `/v1/model`: labels and how often.
+        names: What labels are called.
     """
     asked = {task: label for task in TASKS if (label := wanted.get(task))}
     if not asked:
@@ -49,10 +54,10 @@ def judge(wanted: Mapping[str, str | None], seen: Sequence[Mapping[str, Any]]) -
         return Verdict("seen", f"The model learned from {count} {noun} of this combination.")
     for pair in combinations(asked.items(), 2):
         if not _count(dict(pair), seen):
-            names = " with ".join(label_name(*one) for one in pair)
+            called = " with ".join((names or Names()).label(*one) for one in pair)
             return Verdict(
                 "apart",
-                f"No photograph shows {names}: perhaps it was never made. A picture of it is "
+                f"No photograph shows {called}: perhaps it was never made. A picture of it is "
                 "invention and no evidence.",
             )
     return Verdict(

@@ -12,7 +12,7 @@ from porcelain.vocabulary import TASKS
 from services.studio.client import GeneratorClient
 from services.studio.combinations import judge
 from services.studio.folders import Entry, dataset_zip
-from services.studio.names import label_name, task_name
+from services.studio.names import Names, task_name
 
 
 class GenerateTab:
@@ -43,11 +43,12 @@ class GenerateTab:
             self._build_form()
 
     def _build_form(self) -> None:
+        names = Names.of(self._model)
         self._choices = {}
         with ui.element("div").classes("grid grid-cols-1 sm:grid-cols-2 gap-3 w-full"):
             for task in TASKS:
                 options = {"": "any"} | {
-                    label: label_name(task, label) for label in self._model["labels"].get(task, [])
+                    label: names.label(task, label) for label in self._model["labels"].get(task, [])
                 }
                 self._choices[task] = ui.select(
                     options, value="", label=task_name(task), on_change=self._judge
@@ -67,7 +68,7 @@ class GenerateTab:
 
     def _judge(self, *_: object, keep: bool = False) -> None:
         wanted = {task: choice.value for task, choice in self._choices.items()}
-        verdict = judge(wanted, self._model["combinations"])
+        verdict = judge(wanted, self._model["combinations"], Names.of(self._model))
         self._verdict.set_text(verdict.sentence)
         self._verdict.classes(
             replace="w-full "

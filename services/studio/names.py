@@ -1,19 +1,42 @@
-"""How labels are called on the page: English and Chinese, from the taxonomy."""
+"""How labels are called on the page: English and Chinese, as the service's bundle names them."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from porcelain.vocabulary import Taxonomy, default_taxonomy
+from porcelain.vocabulary import default_taxonomy
 
 TASK_NAMES: Final = {"dynasty": "Dynasty", "glaze": "Glaze", "kiln": "Kiln", "type": "Type"}
 TASK_CHINESE: Final = {"dynasty": "朝代", "glaze": "釉色", "kiln": "窯口", "type": "器型"}
 
 
-def label_name(task: str, label: str, taxonomy: Taxonomy | None = None) -> str:
-    """English and Chinese name of a label, such as `Celadon · 青釉`."""
-    term = (taxonomy or default_taxonomy()).term(task, label)
-    return f"{term.en} · {term.zh}" if term.zh else term.en
+@dataclass(frozen=True)
+class Names:
+    """What people call labels.
+
+    Attributes:
+        given: English and Chinese name by task and label: `names` of a service's `/v1/model`.
+    """
+
+    given: Mapping[str, Mapping[str, Mapping[str, str | None]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: Mapping[str, Any]) -> Names:
+        """Those that a service's `/v1/model` gives."""
+        return cls(model.get("names") or {})
+
+    def label(self, task: str, label: str) -> str:
+        """English and Chinese name, such as `Celadon · 青釉`.
+
+        What the service does not name is called as in the taxonomy that ships.
+        """
+        named = self.given.get(task, {}).get(label)
+        if named is None:
+            named = default_taxonomy().term(task, label).model_dump()
+        english, chinese = named.get("en") or label, named.get("zh")
+        return f"{english} · {chinese}" if chinese else english
 
 
 def task_name(task: str) -> str:

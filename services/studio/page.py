@@ -12,6 +12,7 @@ from services.studio.client import ClassifierClient, GeneratorClient
 from services.studio.generate_tab import GenerateTab
 from services.studio.review_tab import ReviewTab
 from services.studio.settings import StudioSettings
+from services.studio.training_pictures import TrainingPictures
 
 STYLE: Final = """
 body { background: #f6f7f4; color: #22304a;
@@ -34,6 +35,10 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; }
 .porcelain-chosen { outline: 3px solid #2b5797; outline-offset: 2px; }
 .porcelain-key { border: 1px solid #c5ccd6; border-radius: 4px; padding: 0 .35rem;
   font-size: .8rem; background: #fff; }
+.porcelain-number { border: 1px solid currentColor; border-radius: 3px; padding: 0 .25rem;
+  margin-right: .35rem; font-size: .7rem; line-height: 1.2; opacity: .75; }
+.porcelain-similar { border: 1px solid #e2e6e1; border-radius: 8px; padding: .6rem;
+  min-width: 0; overflow-wrap: anywhere; }
 .porcelain-upload { width: 100%; box-shadow: none; border: 2px dashed #b9c6d8;
   border-radius: 12px; }
 @media (max-width: 480px) { .q-tab__icon { display: none; } }
@@ -49,6 +54,7 @@ class Studio:
     settings: StudioSettings
     classifier: ClassifierClient
     generator: GeneratorClient
+    training_pictures: TrainingPictures
 
 
 def build_page(studio: Studio) -> None:
@@ -69,7 +75,7 @@ def build_page(studio: Studio) -> None:
             "w-full bg-transparent"
         ):
             with ui.tab_panel(classify).classes("p-0"):
-                ClassifyTab(studio.classifier, studio.settings).build()
+                ClassifyTab(studio.classifier, studio.settings, studio.training_pictures).build()
             with ui.tab_panel(generate).classes("p-0"):
                 GenerateTab(studio.generator).build()
             with ui.tab_panel(review).classes("p-0"):

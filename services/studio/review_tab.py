@@ -11,7 +11,7 @@ from porcelain.vocabulary import TASKS
 from services.studio.classify_tab import show_error, show_warnings
 from services.studio.client import ClassifierClient
 from services.studio.folders import dataset_zip, save_dataset
-from services.studio.names import label_name, task_name
+from services.studio.names import Names, task_name
 from services.studio.queue import Item, ReviewQueue
 from services.studio.settings import StudioSettings
 from services.studio.uploads import Room, picture_upload, thumbnail
@@ -35,6 +35,7 @@ class ReviewTab:
         self._settings = settings
         self._room = Room(settings)
         self._queue = ReviewQueue()
+        self._names = Names()
 
     def build(self, is_open: Callable[[], bool]) -> None:
         """Lay the tab out.
@@ -68,6 +69,7 @@ class ReviewTab:
     async def _add(self, name: str, data: bytes) -> None:
         try:
             answer = await self._client.classify(data)
+            self._names = Names.of(await self._client.described())
         except PorcelainError as error:
             with self._errors:
                 show_error(name, str(error))
@@ -122,11 +124,13 @@ class ReviewTab:
             title = ui.label(("▸ " if active else "") + task_name(task))
             title.classes("font-medium" if active else "porcelain-quiet")
             with ui.row().classes("gap-1"):
-                shown = item.candidates(task)[:LISTED]
+                candidates = item.candidates(task)
+                shown = candidates[:LISTED]
                 if chosen not in shown and chosen is not None:
                     shown.append(chosen)
                 for label in [one for one in shown if one is not None] + [None]:
-                    name = "unknown" if label is None else label_name(task, label)
+                    name = "unknown" if label is None else self._names.label(task, label)
+                    key = "u" if label is None else str(candidates.index(label) + 1)
 
                     async def choose(label: str | None = label) -> None:
                         item.labels[task] = label
@@ -134,9 +138,11 @@ class ReviewTab:
                         await self._refresh()
 
                     kind = "unelevated" if label == chosen else "outline"
-                    ui.button(name, on_click=choose).props(f"{kind} dense no-caps size=sm").classes(
-                        "px-2"
-                    )
+                    button = ui.button(on_click=choose).props(f"{kind} dense no-caps size=sm")
+                    with button.classes("px-2"):
+                        if active and len(key) == 1:  # keys are of the question in turn
+                            ui.label(key).classes("porcelain-number")
+                        ui.label(name)
 
     async def _press(self, key: str) -> None:
         self._queue.press(key)

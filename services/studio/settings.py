@@ -18,6 +18,10 @@ class StudioSettings(BaseSettings):
         generator_url: Where the generator's service is.
         classifier_key: Bearer key for the classifier; none where it asks for none.
         generator_key: Bearer key for the generator.
+        studio_hosts: Names by which the studio is reached, separated by commas, beside IP
+            addresses and localhost; requests by other names are refused.
+        training_pictures: The classifier's dataset folder, to show its pictures where similar ones
+            are listed and the bundle holds no copies; they go to whoever opens the page.
         review_folder: Where reviewed pictures are also saved as dataset folders; None offers the
             download alone.
         max_upload_bytes: Most bytes of one picture.
@@ -32,11 +36,18 @@ class StudioSettings(BaseSettings):
     generator_url: str = "http://127.0.0.1:3001"
     classifier_key: SecretStr | None = None
     generator_key: SecretStr | None = None
+    studio_hosts: str = ""
+    training_pictures: Path | None = None
     review_folder: Path | None = None
     max_upload_bytes: int = Field(32 * 1024 * 1024, ge=1024)
     max_pictures: int = Field(100, ge=1)
     max_page_bytes: int = Field(256 * 1024 * 1024, ge=1024)
     service_seconds: float = Field(300.0, gt=0)
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The names in `studio_hosts`."""
+        return tuple(name.strip() for name in self.studio_hosts.split(",") if name.strip())
 
     @field_validator("classifier_url", "generator_url")
     @classmethod

@@ -8,13 +8,20 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from porcelain.vocabulary import TASKS
-from services.studio.names import label_name
+from services.studio.names import Names
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def answers_csv(answers: Iterable[tuple[str, Mapping[str, Any]]]) -> bytes:
-    """The table of named answers of `/v1/classify`, UTF-8 with a byte order mark for Excel."""
+def answers_csv(
+    answers: Iterable[tuple[str, Mapping[str, Any]]], names: Names | None = None
+) -> bytes:
+    """The table of named answers of `/v1/classify`, UTF-8 with a byte order mark for Excel.
+
+    Args:
+        answers: File names and answers.
+        names: What labels are called.
+    """
     columns = ["file_name"]
     for task in TASKS:
         columns += [task, f"{task}_name", f"{task}_probability", f"{task}_not_sure"]
@@ -23,11 +30,11 @@ def answers_csv(answers: Iterable[tuple[str, Mapping[str, Any]]]) -> bytes:
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(columns)
     for name, answer in answers:
-        writer.writerow([_harmless(name), *_cells(answer)])
+        writer.writerow([_harmless(name), *_cells(answer, names or Names())])
     return text.getvalue().encode("utf-8-sig")
 
 
-def _cells(answer: Mapping[str, Any]) -> list[object]:
+def _cells(answer: Mapping[str, Any], names: Names) -> list[object]:
     cells: list[object] = []
     for task in TASKS:
         found = answer["predictions"].get(task)
@@ -35,7 +42,7 @@ def _cells(answer: Mapping[str, Any]) -> list[object]:
             cells += ["", "", "", ""]
             continue
         label = found["label"]
-        cells += [label, label_name(task, label), found["probability"], found["abstained"]]
+        cells += [label, names.label(task, label), found["probability"], found["abstained"]]
     domain = answer.get("in_domain") or {}
     cells += [domain.get("value", ""), domain.get("score", "")]
     return [*cells, " ".join(answer.get("warnings") or []), answer["model"]["digest"]]

@@ -75,15 +75,20 @@ def picture_upload(room: Room, label: str, taken: Taken) -> ui.upload:
     return upload.props("accept=image/* flat").classes("porcelain-upload")
 
 
-def thumbnail(data: bytes, limits: DecodeLimits | None = None) -> str:
+def thumbnail(data: bytes, limits: DecodeLimits | None = None, side: int = THUMBNAIL) -> str:
     """A small copy as a data URI, upright, without the file's metadata.
+
+    Args:
+        data: The picture's file.
+        limits: Of the decoder.
+        side: The copy's longest side in pixels.
 
     Raises:
         ImageError: The picture cannot be read.
     """
-    decoded = decode_image(data, longest_side=THUMBNAIL, limits=limits or DecodeLimits())
+    decoded = decode_image(data, longest_side=side, limits=limits or DecodeLimits())
     image = decoded.pixels
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.thumbnail((side, side))
     content = io.BytesIO()
     image.save(content, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode("ascii")

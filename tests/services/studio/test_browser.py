@@ -18,10 +18,11 @@ from PIL import Image
 
 from porcelain.cli.local_server import free_port
 from porcelain.cli.main import main
-from porcelain.dataset import load_dataset
+from porcelain.dataset import Record, load_dataset, write_metadata
 from porcelain.synthetic_mark import is_marked_synthetic
+from porcelain.vocabulary import TASKS
 from tests import pictures
-from tests.services.conftest import Server
+from tests.services.conftest import COLOURS_KNOWN, Server
 from tests.services.generator.conftest import GeneratorServer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -34,11 +35,20 @@ FILE = ".q-tab-panel:visible input[type=file]"
 PATIENCE = 60_000  # milliseconds; machines are busy
 
 
+def learned(folder: Path) -> Path:
+    """One of the pictures that the colours' bundle has learned from."""
+    (folder / "learned/images").mkdir(parents=True)
+    (folder / "learned/images/0.jpg").write_bytes(pictures.jpeg())
+    labels = {task: COLOURS_KNOWN[task] for task in TASKS}
+    write_metadata(folder / "learned", [Record("images/0.jpg", labels)])
+    return folder / "learned"
+
+
 def start_studio(folder: Path, classifier: str, generator: str) -> Server:
     port = free_port()
     command = [sys.executable, "-m", "porcelain", "serve", "studio", "--port", str(port)]
     command += ["--classifier", classifier, "--generator", generator]
-    command += ["--review-folder", str(folder / "reviews")]
+    command += ["--review-folder", str(folder / "reviews"), "--pictures", str(learned(folder))]
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
@@ -112,6 +122,10 @@ def test_upload_answer_heat_map_and_table(page: playwright.Page, tmp_path: Path)
     page.locator("[role=alert]", has_text="broken.jpg").wait_for()
     page.get_by_text("Show where it looked").click()
     page.get_by_text("Glaze 釉色").nth(1).wait_for()
+    page.get_by_text("Most similar pictures that the model learned from").wait_for()
+    similar = page.locator(".porcelain-similar")
+    assert similar.count() == 5
+    assert all("rubescent" in text for text in similar.all_inner_texts())
     with page.expect_download() as download:
         page.get_by_text("Download as CSV").click()
     assert "red.jpg,red" in Path(download.value.path()).read_text(encoding="utf-8-sig")
@@ -190,3 +204,26 @@ def test_services_that_are_down_are_said(browser: playwright.Browser, tmp_path: 
 def test_the_policy_names_no_outside_address(studio: Server) -> None:
     policy = httpx.get(studio.url).headers["content-security-policy"]
     assert "http" not in policy
+
+
+def test_another_sites_page_reaches_neither_page_nor_socket(
+    browser: playwright.Browser, studio: Server
+) -> None:
+    socket = "/_nicegui_ws/socket.io/?EIO=4&transport=polling"
+    for path in ("/", socket):
+        assert httpx.get(studio.url + path, headers={"Origin": "http://evil"}).status_code == 403
+        assert httpx.get(studio.url + path, headers={"Host": "evil:80"}).status_code == 403
+    assert httpx.get(studio.url + socket).status_code == 200
+    page = browser.new_page()
+    page.goto("about:blank")
+    address = studio.url.replace("http", "ws") + socket.replace("polling", "websocket")
+    opened = page.evaluate(
+        """address => new Promise(done => {
+            const socket = new WebSocket(address);
+            socket.onopen = () => done(true);
+            socket.onerror = () => done(false);
+        })""",
+        address,
+    )
+    page.close()
+    assert opened is False

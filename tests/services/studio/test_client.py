@@ -21,7 +21,12 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 
 def ask(handler: Handler) -> dict[str, object]:
-    transport = httpx.MockTransport(handler)
+    """The answer to a picture; `handler` answers that question alone."""
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={}) if request.method == "GET" else handler(request)
+
+    transport = httpx.MockTransport(handle)
     client = ClassifierClient("classifier", "http://test", "secret", transport=transport)
     return asyncio.run(client.classify(b"picture", explain=True))
 
