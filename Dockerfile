@@ -1,6 +1,6 @@
 # One file for all images:
 #   docker build --target classifier --tag porcelain/classifier:0.1.0 .
-# Targets: classifier, classifier-gpu, generator, jobs. They run as user 10001, write to /tmp
+# Targets: classifier, classifier-gpu, generator, studio, jobs. They run as user 10001, write to /tmp
 # alone, and hold no bundle: mount one at /models, or add it with bundle.Dockerfile.
 ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
 
@@ -44,6 +44,11 @@ RUN $INSTALL --extra generator --requirements pyproject.toml
 COPY . .
 RUN $INSTALL --no-deps . && $LIST
 
+FROM installer AS studio-installed
+RUN $INSTALL --extra studio --requirements pyproject.toml
+COPY . .
+RUN $INSTALL --no-deps . && $LIST
+
 FROM installer AS jobs-installed
 RUN $INSTALL --extra batch --extra cluster --extra training --extra generator --requirements pyproject.toml
 COPY . .
@@ -82,6 +87,15 @@ EXPOSE 3001
 HEALTHCHECK --interval=10s --timeout=5s --start-period=600s \
     CMD ["python3", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:3001/readyz', timeout=4)"]
 CMD ["serve", "generator", "--host", "0.0.0.0", "--port", "3001"]
+
+# It runs no model: it asks the two services. Whoever reaches it uses them with its keys.
+FROM runtime AS studio
+COPY --from=studio-installed /opt/porcelain /opt/porcelain
+USER 10001:10001
+EXPOSE 3002
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
+    CMD ["python3", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:3002/readyz', timeout=4)"]
+CMD ["serve", "studio", "--host", "0.0.0.0", "--port", "3002"]
 
 FROM runtime AS jobs
 COPY --from=jobs-installed /opt/porcelain /opt/porcelain

@@ -8,8 +8,10 @@ Policy lets a browser load nothing from elsewhere.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from porcelain.errors import UserError
 from services.studio.client import ClassifierClient, GeneratorClient
 from services.studio.origin import OwnPagesOnly
 from services.studio.settings import StudioSettings
@@ -64,13 +66,13 @@ def create_app(settings: StudioSettings) -> FastAPI:
         ClassifierClient(
             "classifier",
             settings.classifier_url,
-            _secret(settings.classifier_key),
+            _key(settings.classifier_key, settings.classifier_key_file),
             seconds=settings.service_seconds,
         ),
         GeneratorClient(
             "generator",
             settings.generator_url,
-            _secret(settings.generator_key),
+            _key(settings.generator_key, settings.generator_key_file),
             seconds=settings.service_seconds,
         ),
         TrainingPictures(settings.training_pictures),
@@ -118,5 +120,10 @@ def run(settings: StudioSettings, host: str, port: int) -> None:
     )
 
 
-def _secret(key: SecretStr | None) -> str | None:
-    return key.get_secret_value() if key is not None else None
+def _key(key: SecretStr | None, file: Path | None) -> str | None:
+    if file is None:
+        return key.get_secret_value() if key is not None else None
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The key file {file} cannot be read: {error}.") from error

@@ -18,6 +18,8 @@ class StudioSettings(BaseSettings):
         generator_url: Where the generator's service is.
         classifier_key: Bearer key for the classifier; none where it asks for none.
         generator_key: Bearer key for the generator.
+        classifier_key_file: A file with that for the classifier, in place of `classifier_key`.
+        generator_key_file: Likewise for the generator.
         studio_hosts: Names by which the studio is reached, separated by commas, beside IP
             addresses and localhost; requests by other names are refused.
         training_pictures: The classifier's dataset folder, to show its pictures where similar ones
@@ -36,6 +38,8 @@ class StudioSettings(BaseSettings):
     generator_url: str = "http://127.0.0.1:3001"
     classifier_key: SecretStr | None = None
     generator_key: SecretStr | None = None
+    classifier_key_file: Path | None = None
+    generator_key_file: Path | None = None
     studio_hosts: str = ""
     training_pictures: Path | None = None
     review_folder: Path | None = None

@@ -31,12 +31,14 @@ HAS = {
     "classifier": {"onnxruntime", "bentoml"},
     "classifier-gpu": {"onnxruntime-gpu", "bentoml"},
     "generator": {"torch", "diffusers", "bentoml"},
+    "studio": {"nicegui", "httpx"},
     "jobs": {"torch", "ray", "timm", "diffusers"},
 }
 LACKS = {
     "classifier": {"torch", "diffusers", "timm", "onnxruntime-gpu", "pip", "uv"},
     "classifier-gpu": {"torch", "diffusers", "timm", "onnxruntime", "pip", "uv"},
     "generator": {"timm", "onnxruntime", "pip", "uv"},
+    "studio": {"torch", "onnxruntime", "timm", "pip", "uv"},
     "jobs": {"pip", "uv", "bentoml-gpu"},
 }
 COMPILERS = ("gcc", "cc", "g++", "clang", "ld", "make")
@@ -133,6 +135,15 @@ def test_an_image_has_what_it_runs_and_nothing_else(
         server = start_command(command, port, tmp_path / "log", builder.environment())
         try:
             assert GeneratorServer(server).image(type="bowl", steps=2)["data"]
+        finally:
+            stop(server)
+        started = f", ready after {server.seconds_to_ready:.1f} s"
+    elif target == "studio":
+        words = ["porcelain", "serve", "studio", "--port", str(port)]
+        command = builder.serve(container, {}, words)
+        server = start_command(command, port, tmp_path / "log", builder.environment())
+        try:
+            assert "Porcelain studio" in server.get("/").text
         finally:
             stop(server)
         started = f", ready after {server.seconds_to_ready:.1f} s"

@@ -16,6 +16,7 @@ from monitoring.registries import routes
 from services.classifier.settings import ClassifierSettings
 from services.generator.settings import GeneratorSettings
 from services.settings import PREFIX
+from services.studio.settings import StudioSettings
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -33,7 +34,7 @@ def stage(name: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("target", ["classifier", "classifier-gpu", "generator", "jobs"])
+@pytest.mark.parametrize("target", ["classifier", "classifier-gpu", "generator", "studio", "jobs"])
 def test_images_run_as_nobody_and_have_what_they_install(target: str) -> None:
     final, installed = stage(target), stage(f"{target}-installed")
     assert f"COPY --from={target}-installed /opt/porcelain /opt/porcelain" in final
@@ -59,6 +60,22 @@ def test_images_set_what_the_services_read(target: str) -> None:
     assert f'CMD ["serve", "{kind}", "--host", "0.0.0.0", "--port", "{port[1]}"]' in final
     assert f"http://127.0.0.1:{port[1]}/readyz" in final
     assert "/readyz" in routes("generator" if kind == "generator" else "classifier")
+
+
+def test_the_studio_asks_the_services_by_their_names() -> None:
+    final, service = stage("studio"), COMPOSE["services"]["studio"]
+    assert 'CMD ["serve", "studio", "--host", "0.0.0.0", "--port", "3002"]' in final
+    assert "http://127.0.0.1:3002/readyz" in final
+    assert "EXPOSE 3002" in final
+    assert service["ports"] == ["127.0.0.1:3002:3002"]
+    settings = StudioSettings(
+        **{key.removeprefix(PREFIX).lower(): url for key, url in service["environment"].items()}
+    )
+    for url in (settings.classifier_url, settings.generator_url):
+        name, _, port = url.removeprefix("http://").partition(":")
+        assert COMPOSE["services"][name]["ports"] == [f"127.0.0.1:{port}:{port}"]
+    published = [port for one in COMPOSE["services"].values() for port in one["ports"]]
+    assert len({port.split(":")[1] for port in published}) == len(published)
 
 
 def test_the_context_is_what_is_installed() -> None:

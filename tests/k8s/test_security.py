@@ -14,6 +14,7 @@ from tests.k8s.rendering import (
     JOBS,
     ROOT,
     SERVICES,
+    Manifest,
     containers,
     of_kind,
     pod_templates,
@@ -26,7 +27,11 @@ CHECKOV = "checkov==3.3.30"
 
 @pytest.mark.parametrize("target", WORKLOADS)
 def test_pods_have_no_rights(target: str) -> None:
-    templates = list(pod_templates(render(target)))
+    assert_without_rights(render(target))
+
+
+def assert_without_rights(manifests: list[Manifest]) -> None:
+    templates = list(pod_templates(manifests))
     assert templates
     for template in templates:
         spec = template["spec"]
@@ -36,7 +41,7 @@ def test_pods_have_no_rights(target: str) -> None:
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert not spec.keys() & {"hostNetwork", "hostPID", "hostIPC"}
         assert not any("hostPath" in volume for volume in spec.get("volumes", []))
-    for container in containers(render(target)):
+    for container in containers(manifests):
         context = container["securityContext"]
         assert context["allowPrivilegeEscalation"] is False
         assert context["readOnlyRootFilesystem"] is True
