@@ -96,16 +96,7 @@ def write_classifier(
     settings = trainer.settings
     validation = pictures["validation"]
     temperatures, thresholds = _calibrate(trainer, validation, settings.selective_accuracy)
-    graphs = {CLASSIFIER_MODEL_FILE: final or trainer}
-    if final is not None:
-        graphs[HELD_OUT_MODEL_FILE] = trainer
-    differences = {}
-    for file, source in graphs.items():
-        (folder / file).parent.mkdir(exist_ok=True)
-        export_onnx(source.model, temperatures, settings.input_size, folder / file)
-        differences[file] = verify_onnx(
-            folder / file, source.model, temperatures, _samples(pictures, settings)
-        )
+    differences = _write_graphs(folder, fitted, final, temperatures)
     served = (final or trainer).model
     weights = {k: v.contiguous() for k, v in served.state_dict().items()}
     write_bytes(folder / WEIGHTS_FILE, save(weights))
@@ -143,6 +134,26 @@ def write_classifier(
         folder, kind="classifier", name=name, dataset_digest=dataset.digest(), classifier=info
     )
     return kept
+
+
+def _write_graphs(
+    folder: Path,
+    fitted: Fitted,
+    final: ClassifierTrainer | None,
+    temperatures: dict[str, float],
+) -> dict[str, float]:
+    """Export what is served and what was measured; how far each answers from torch, by file."""
+    trainer, settings = fitted.trainer, fitted.trainer.settings
+    graphs = {CLASSIFIER_MODEL_FILE: final or trainer}
+    if final is not None:
+        graphs[HELD_OUT_MODEL_FILE] = trainer
+    samples = _samples(fitted.pictures, settings)
+    differences = {}
+    for file, source in graphs.items():
+        (folder / file).parent.mkdir(exist_ok=True)
+        export_onnx(source.model, temperatures, settings.input_size, folder / file)
+        differences[file] = verify_onnx(folder / file, source.model, temperatures, samples)
+    return differences
 
 
 def _calibrate(

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 
 from porcelain.dataset import Record
+from porcelain.preparation import CROP, prepare
 from training.classifier.calibration import FloatArray
 from training.classifier.export import ServingModel
 from training.classifier.records import LabelledPictures
+from training.classifier.settings import TrainSettings
 from training.classifier.trainer import ClassifierTrainer
+from training.data.split import SUBSETS
 
 _TOGETHER = 32  # pictures in one call
 
@@ -47,28 +51,43 @@ def extract_features(
         pictures: Prepared pictures per part.
         final: Carries the model that learned from all of them, if that is the one served.
     """
-    settings = trainer.settings
-    start = max(0, (settings.cached_size - settings.input_size) // 2)
-    window = slice(start, start + settings.input_size)
-    learned = np.asarray(pictures["train"].pictures.pixels)[:, window, window]
-    validation = np.asarray(pictures["validation"].pictures.pixels)
-    train = _features(trainer, learned)
-    held_out = _features(trainer, validation)
+    train = _features(trainer, pictures["train"])
+    validation = _features(trainer, pictures["validation"])
     if final is None:
-        return Features(train, held_out, train, pictures["train"].records)
-    parts = (learned, validation, np.asarray(pictures["test"].pictures.pixels))
-    served = np.concatenate([_features(final, pixels) for pixels in parts if len(pixels)])
-    rows = (pictures[part].records for part in ("train", "validation", "test"))
-    return Features(train, held_out, served, tuple(record for part in rows for record in part))
+        return Features(train, validation, train, pictures["train"].records)
+    parts = [pictures[part] for part in SUBSETS if len(pictures[part].labels)]
+    served = np.concatenate([_features(final, part) for part in parts])
+    records = tuple(record for part in parts for record in part.records)
+    return Features(train, validation, served, records)
 
 
-def _features(trainer: ClassifierTrainer, pixels: npt.NDArray[np.uint8]) -> FloatArray:
+def as_served(pixels: npt.NDArray[np.uint8], settings: TrainSettings) -> npt.NDArray[np.uint8]:
+    """Pictures [N, size, size, 3] as the service would prepare them.
+
+    Args:
+        pixels: Prepared at the input size, or, for augmentation, larger and with more around them.
+        settings: How they were prepared.
+    """
+    size, found = settings.input_size, pixels.shape[1]
+    if found == size:
+        return pixels
+    seen = round(found * CROP) if settings.resize == "letterbox-crop" else found
+    start = (found - seen + 1) // 2  # rounded as `prepare` rounds
+    window = slice(start, start + seen)
+    pixels = pixels[:, window, window]
+    if seen == size:
+        return pixels
+    return np.stack([prepare(Image.fromarray(one), size, "squash") for one in pixels])
+
+
+def _features(trainer: ClassifierTrainer, part: LabelledPictures) -> FloatArray:
     """Shared features [N, F] of prepared pictures, as the exported graph returns them."""
+    pixels = np.asarray(part.pictures.pixels)
     serving = ServingModel(trainer.model.cpu().eval(), dict.fromkeys(trainer.model.tasks, 1.0))
     serving.eval()
     found: list[FloatArray] = []
     with torch.no_grad():
         for start in range(0, len(pixels), _TOGETHER):
-            some = torch.from_numpy(np.array(pixels[start : start + _TOGETHER]))
-            found.append(serving(some)[-1].numpy())
+            some = as_served(pixels[start : start + _TOGETHER], trainer.settings)
+            found.append(serving(torch.from_numpy(np.array(some)))[-1].numpy())
     return np.concatenate(found) if found else np.zeros((0, 0), dtype=np.float32)

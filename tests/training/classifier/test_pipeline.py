@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,23 +13,27 @@ import onnx
 import pytest
 import torch
 from accelerate.utils import set_seed
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from porcelain.bundle import CLASSIFIER_MODEL_FILE, Bundle, load_bundle
-from porcelain.dataset import Record, load_dataset, write_metadata
+from porcelain.bundle import CLASSIFIER_MODEL_FILE, Bundle, load_bundle, write_manifest
+from porcelain.dataset import Dataset, Record, load_dataset, write_metadata
 from porcelain.domain import DOMAIN_FILE, choose_threshold, load_domain
 from porcelain.errors import DatasetError, UserError
 from porcelain.occlusion import GRID
 from porcelain.predictor import Predictor
-from porcelain.preparation import load_and_prepare, prepare
+from porcelain.preparation import ResizeRule, load_and_prepare, prepare
+from porcelain.similar import FEATURES_FILE, ROWS_FILE, has_index, load_index
 from tests.training.classifier.conftest import draw
 from training.classifier import doubt
 from training.classifier.bundling import export_again, write_classifier
 from training.classifier.export import ServingModel
+from training.classifier.features import Features, as_served
 from training.classifier.model import MultiTaskClassifier, create_backbone
 from training.classifier.pipeline import Reporter, fit, refit, train_classifier
 from training.classifier.records import EpochRecord
 from training.classifier.settings import TrainSettings
+from training.classifier.similar import write_index
 
 
 class InterruptionError(Exception):
@@ -42,7 +48,7 @@ def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         epochs=14,
         batch_size=16,
         input_size=64,
-        cached_size=72,
+        cached_size=73,
         learning_rate=4e-3,
         refit=False,
     )
@@ -106,13 +112,77 @@ def test_the_domain_threshold_keeps_the_validation_pictures_that_it_should(
     )
 
 
+def test_a_training_picture_is_like_itself_and_its_kind(trained: Bundle, photos: Path) -> None:
+    assert has_index(trained)
+    index = load_index(trained)
+    names = json.loads((trained.path / "split.json").read_text())["subsets"]["train"]
+    assert {picture.file_name for picture in index.pictures} == set(names)
+    size, rule = trained.classifier.input_size, trained.classifier.resize
+    pictures = np.stack([load_and_prepare(photos / name, size, rule) for name in names])
+    features = Predictor(trained).run(pictures, features=True).features
+    assert features is not None
+    found = [index.search(row, len(names)) for row in features]
+    assert all(match.thumbnail is None for matches in found for match in matches)
+    labels = {record.file_name: record.labels["glaze"] for record in load_dataset(photos).records}
+    for matches, name in zip(found, names, strict=True):
+        scores = {match.picture.file_name: match.similarity for match in matches}
+        assert scores[name] > 0.995  # drawings of one kind are all alike: another may be nearer
+        assert matches[0].similarity - scores[name] < 0.005
+    # What stands beside it looks as it does: chance is a third.
+    others = [m[1].picture.labels["glaze"] == labels[n] for m, n in zip(found, names, strict=True)]
+    assert np.mean(others) > 0.7
+
+
 def test_with_few_validation_pictures_it_does_not_judge(
     photos: Path, tmp_path: Path, settings: TrainSettings
 ) -> None:
     one = settings.model_copy(update={"epochs": 1, "refit": False})
-    bundle = train_classifier(photos, tmp_path / "bundle", one)
+    said: list[str] = []
+    bundle = train_classifier(
+        photos, tmp_path / "bundle", one, similar="none", reporter=Reporter(message=said.append)
+    )
     assert bundle.classifier.in_domain_threshold is None
     assert not (bundle.path / DOMAIN_FILE).exists()
+    assert not has_index(bundle)
+    assert said[-1] == "The bundle keeps no index of its training pictures."
+
+
+@pytest.mark.parametrize(
+    ("rule", "cached", "least"),
+    [("letterbox-crop", 256, 45.0), ("letterbox-crop", 200, 30.0), ("letterbox", 256, 30.0)],
+)
+def test_remembered_pictures_are_seen_as_the_service_sees_them(
+    rule: ResizeRule, cached: int, least: float
+) -> None:
+    settings = TrainSettings(input_size=224, cached_size=cached, resize=rule)
+    ramp = np.linspace(0, 255, 600)
+    pixels = np.stack([ramp[:450, None] + 0 * ramp, 0 * ramp[:450, None] + ramp], axis=2) % 256
+    picture = Image.fromarray(np.dstack([pixels, pixels[..., 0] / 2]).astype(np.uint8))
+    kept = prepare(picture, cached, settings.cached_rule())[np.newaxis]
+    served = prepare(picture, 224, rule)
+    difference = as_served(kept, settings)[0].astype(float) - served
+    assert 10 * np.log10(255**2 / max(np.mean(difference**2), 1e-9)) > least
+
+
+def test_copies_are_kept_of_what_may_be_shared_alone(photos: Path, tmp_path: Path) -> None:
+    licences = ("CC0-1.0", "CC-BY-NC-4.0", "")
+    records = tuple(
+        replace(record, extra={"license": licences[i % 3]})
+        for i, record in enumerate(load_dataset(photos).records[:9])
+    )
+    rows = np.random.default_rng(0).normal(0, 1, (9, 16)).astype(np.float32)
+    features = Features(rows, rows[:0], rows, records)
+    said = write_index(tmp_path, features, Dataset(photos, records), "thumbnails")
+    assert "small copies of the 3" in said
+    files = (FEATURES_FILE, ROWS_FILE)
+    assert {path.name for path in tmp_path.iterdir()} == set(files)
+    write_manifest(tmp_path, kind="classifier", name="n", dataset_digest="0")
+    found = load_index(load_bundle(tmp_path, "classifier")).search(rows[0], 9)
+    for match in found:
+        shared = match.picture.license == "CC0-1.0"
+        assert (match.thumbnail is not None) == shared
+        if match.thumbnail is not None:
+            assert max(Image.open(BytesIO(match.thumbnail)).size) <= 160
 
 
 def test_label_sets_rest_on_every_known_validation_label(trained: Bundle, photos: Path) -> None:
