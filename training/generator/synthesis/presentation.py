@@ -12,6 +12,7 @@ from training.generator.synthesis.plan import Plan
 from training.generator.synthesis.results import SynthesisReport
 
 MOST_LINES = 40
+MOST_SHORTFALLS = 8
 
 
 def plan_view(plan: Plan) -> RenderableType:
@@ -40,14 +41,18 @@ def outcome_view(report: SynthesisReport) -> RenderableType:
         if name == "misread" and count.dropped:
             name += " (" + ", ".join(f"{task} {n}" for task, n in report.misread.items()) + ")"
         table.add_row(name, str(count.dropped), str(count.alone))
+    short = sorted(report.shortfalls, key=lambda kind: -kind.shortfall)
     lines = [
         Text(
             f"Short by {kind.shortfall} of {kind.planned}: "
             + " ".join(kind.labels.values())
             + f" ({kind.sampled} sampled, {kind.kept} kept)"
         )
-        for kind in report.shortfalls[:MOST_LINES]
+        for kind in short[:MOST_SHORTFALLS]
     ]
+    if rest := short[MOST_SHORTFALLS:]:
+        missing = sum(kind.shortfall for kind in rest)
+        lines.append(Text(f"… and by {missing} of {len(rest)} more kinds (see the report)"))
     if report.photographs_passed is not None:
         share = f"{report.photographs_passed:.0%}"
         lines.append(
