@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from batch.inputs import Source, recognise
 from batch.listing import Listing, keep_listing, open_listing
+from batch.objects import check_source, objects_file, write_objects
 from batch.parts import Parts, facts_of, has_parts, join_parts, read_part, remove_parts
 from batch.pictures import Classification, Entry
 from batch.pool import ProcessPool
@@ -48,6 +49,8 @@ class Summary:
         seconds: Of this run.
         per_second: Rows that this run made, per second.
         model: Name, version and digest.
+        objects: Rows of the table of objects, where there is one.
+        objects_out: Where that is.
     """
 
     out: str
@@ -62,6 +65,8 @@ class Summary:
     seconds: float
     per_second: float
     model: dict[str, str]
+    objects: int | None = None
+    objects_out: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -122,6 +127,8 @@ def classify(
             f"{bundle_path} was not calibrated for label sets; leave --coverage out, or train anew."
         )
     source = recognise(text)
+    if settings.by_object:
+        check_source(source)
     _check_out(out, source, overwrite)
     with only_one(out), room_for(out):
         if (leftover := _finished(out)) is not None:
@@ -167,6 +174,8 @@ def _run(job: _Job, on_progress: OnProgress) -> Summary:
             on_progress(resumed + counts.rows, listing.count, counts.errors.total())
     seconds = time.monotonic() - begun_at
     summary = _summary(job, listing, parts, resumed, seconds)
+    if job.settings.by_object:
+        summary = _with_objects(job, parts, summary)
     join_parts(
         parts, job.out, result_schema(job.bundle), {"run": run, "summary": summary.to_json()}
     )
@@ -222,6 +231,14 @@ def _summary(job: _Job, listing: Listing, parts: Parts, resumed: int, seconds: f
             "digest": manifest.digest(),
         },
     )
+
+
+def _with_objects(job: _Job, parts: Parts, summary: Summary) -> Summary:
+    """Write the table of objects; before that of pictures, which says that all is done."""
+    path = objects_file(job.out)
+    tables = map(read_part, parts.paths())
+    count = write_objects(path, tables, job.source, job.bundle, job.settings.top_k)
+    return replace(summary, objects=count, objects_out=str(path))
 
 
 def _finished(out: Path) -> Summary | None:

@@ -57,6 +57,14 @@ def classify(
         float | None,
         typer.Option(help="Also give the labels that hold the true one with this chance: 0.9."),
     ] = None,
+    by_object: Annotated[
+        bool,
+        typer.Option(
+            "--by-object",
+            help="Also answer each object from all its pictures, which is surer: a dataset folder "
+            "with the column object_id.",
+        ),
+    ] = False,
     max_bytes: Annotated[int | None, typer.Option(help="Most bytes of a picture.")] = None,
     max_pixels: Annotated[int | None, typer.Option(help="Most pixels of a picture.")] = None,
     overwrite: OverwriteOption = False,
@@ -73,7 +81,8 @@ def classify(
     A picture that cannot be used is a row with its error. Killed or interrupted, the same command
     goes on from the last part. The result has every input once, in order: labels, probabilities,
     abstentions, whether the picture is like those of training (in_domain), and the model that
-    said so; with --coverage also label sets.
+    said so; with --coverage also label sets. With --by-object a second file beside it, OUT with
+    .objects.parquet, has a row for each object.
     """  # noqa: E501 - lines to copy
     import json
 
@@ -92,6 +101,7 @@ def classify(
         ray=ray,
         top_k=top_k,
         coverage=coverage,
+        by_object=by_object,
         max_bytes=max_bytes,
         max_pixels=max_pixels,
     )
@@ -107,6 +117,8 @@ def classify(
         told += f"; {summary.unlike:,} unlike the training pictures (in_domain is false)"
     if summary.left_out:
         told += f"; {summary.left_out:,} files of other kinds left out"
+    if summary.objects_out is not None:
+        told += f"; {summary.objects:,} objects in {summary.objects_out}"
     done(
         f"{told}. {summary.per_second:.1f} pictures/s.",
         f"python -c \"import pandas; print(pandas.read_parquet('{out}'))\"",

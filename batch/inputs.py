@@ -147,6 +147,16 @@ def _glob(pattern: str) -> Iterator[str]:
 
 def _dataset(root: Path) -> Iterator[str]:
     """The pictures that `metadata.csv` names, in its order."""
+    for row in dataset_rows(root):
+        yield os.path.join(root, (row["file_name"] or "").strip())  # noqa: PTH118 - a million times
+
+
+def dataset_rows(root: Path) -> Iterator[dict[str, str | None]]:
+    """The rows of `metadata.csv`, line by line.
+
+    Raises:
+        DatasetError: It is not as the convention asks.
+    """
     path = root / METADATA_FILE
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
@@ -162,7 +172,7 @@ def _dataset(root: Path) -> Iterator[str]:
                         f"{path} line {rows.line_num}: file_name {name!r} must be a path below "
                         "the folder."
                     )
-                yield os.path.join(root, name)  # noqa: PTH118 - a million times
+                yield row
         except UnicodeDecodeError as error:
             raise DatasetError(f"{path} is not UTF-8; save it as CSV UTF-8.") from error
         except csv.Error as error:

@@ -130,7 +130,9 @@ class Classification:
             return []
         info, settings = self.bundle.classifier, self.settings
         outputs = self.predictor.run(np.stack(inputs))
-        predictions = interpret(info, outputs, top_k=settings.top_k, coverage=settings.coverage)
+        every = max(map(len, info.labels.values()))  # from which objects are answered
+        kept = every if settings.by_object else settings.top_k
+        predictions = interpret(info, outputs, top_k=kept, coverage=settings.coverage)
         threshold = info.in_domain_threshold
         if threshold is None or outputs.domain is None:
             return [(answers, None) for answers in predictions]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,17 +35,25 @@ def result_schema(bundle: Bundle) -> pa.Schema:
         ("in_domain", pa.bool_()),
         ("in_domain_score", pa.float32()),
     ]
-    for task in bundle.classifier.labels:
+    fields += answer_columns(bundle.classifier.labels, sets=True)
+    fields += [("error_kind", pa.string()), ("error", pa.string())]
+    fields += [(f"model_{name}", pa.string()) for name in ("name", "version", "digest")]
+    return pa.schema(fields)
+
+
+def answer_columns(tasks: Iterable[str], *, sets: bool) -> list[tuple[str, pa.DataType]]:
+    """The columns of every task's answer, with its label set or without."""
+    fields: list[tuple[str, pa.DataType]] = []
+    for task in tasks:
         fields += [
             (task, pa.string()),
             (f"{task}_probability", pa.float32()),
             (f"{task}_abstained", pa.bool_()),
             (f"{task}_top", _TOP),
-            (f"{task}_set", pa.list_(pa.string())),
         ]
-    fields += [("error_kind", pa.string()), ("error", pa.string())]
-    fields += [(f"model_{name}", pa.string()) for name in ("name", "version", "digest")]
-    return pa.schema(fields)
+        if sets:
+            fields.append((f"{task}_set", pa.list_(pa.string())))
+    return fields
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,12 @@ def answer_row(
     if likeness is not None:
         row["in_domain"] = likeness.in_domain
         row["in_domain_score"] = likeness.score
+    return row | task_cells(answers)
+
+
+def task_cells(answers: Mapping[str, TaskPrediction]) -> Row:
+    """The cells of every task's answer."""
+    row: Row = {}
     for task, answer in answers.items():
         row[task] = answer.label
         row[f"{task}_probability"] = answer.probability
@@ -106,8 +120,8 @@ def error_row(index: int, location: str, kind: str, error: str) -> Row:
     }
 
 
-def table_of(rows: Sequence[Row], bundle: Bundle) -> pa.Table:
-    """Rows as a table, each with the model that answered."""
+def table_of(rows: Sequence[Row], bundle: Bundle, schema: pa.Schema | None = None) -> pa.Table:
+    """Rows as a table, each with the model that answered; of `result_schema` unless told."""
     manifest = bundle.manifest
     model = {
         "model_name": manifest.name,
@@ -121,7 +135,7 @@ def table_of(rows: Sequence[Row], bundle: Bundle) -> pa.Table:
         pa.BufferReader(lines),
         pyarrow.json.ReadOptions(use_threads=False, block_size=len(lines) + 1),
         pyarrow.json.ParseOptions(
-            explicit_schema=result_schema(bundle), unexpected_field_behavior="error"
+            explicit_schema=schema or result_schema(bundle), unexpected_field_behavior="error"
         ),
     )
 

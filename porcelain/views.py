@@ -20,12 +20,32 @@ from porcelain.predictor import Outputs
 FloatArray = npt.NDArray[np.float32]
 
 
+class Pool:
+    """One task's answer to all views, from those to each, which may come one after another."""
+
+    def __init__(self) -> None:
+        self._sum: npt.NDArray[np.float64] | float = 0.0
+        self._views = 0
+
+    def add(self, probabilities: npt.NDArray[np.floating]) -> None:
+        """Take the answers to further views [views, classes]."""
+        logarithms = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+        self._sum = self._sum + logarithms.sum(axis=0, dtype=np.float64)
+        self._views += len(probabilities)
+
+    def result(self) -> FloatArray:
+        """The answer to all [classes]; there must be one."""
+        logarithms = np.asarray(self._sum) / self._views
+        shares = np.exp(logarithms - logarithms.max())
+        pooled: FloatArray = (shares / shares.sum()).astype(np.float32)
+        return pooled
+
+
 def pool(probabilities: npt.NDArray[np.floating]) -> FloatArray:
     """One task's answer to all views [classes] from that to each [views, classes]."""
-    logarithms = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)).mean(axis=0)
-    shares = np.exp(logarithms - logarithms.max())
-    pooled: FloatArray = (shares / shares.sum()).astype(np.float32)
-    return pooled
+    views = Pool()
+    views.add(probabilities)
+    return views.result()
 
 
 def pool_views(views: Sequence[Outputs]) -> Outputs:

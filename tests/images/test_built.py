@@ -18,6 +18,7 @@ from tests.images.building import ROOT, Builder, lacking
 from tests.services.conftest import write_colour_bundle
 from tests.services.generator.conftest import GeneratorServer, generator_base, generator_bundle
 from tests.services.servers import Server, start_command
+from tests.services.studio.running import start_and_wait
 
 __all__ = ["generator_base", "generator_bundle"]
 
@@ -141,12 +142,11 @@ def test_an_image_has_what_it_runs_and_nothing_else(
     elif target == "studio":
         words = ["porcelain", "serve", "studio", "--port", str(port)]
         command = builder.serve(container, {}, words)
-        server = start_command(command, port, tmp_path / "log", builder.environment())
+        server = start_and_wait(command, [port], tmp_path / "log", builder.environment())
         try:
-            assert "Porcelain studio" in server.get("/").text
+            assert "Porcelain studio" in server.client.get(server.url).text
         finally:
             stop(server)
-        started = f", ready after {server.seconds_to_ready:.1f} s"
     elif target == "jobs":
         bundle = write_colour_bundle(tmp_path / "colours")
         photos = tmp_path / "photos"

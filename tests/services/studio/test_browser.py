@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +22,7 @@ from porcelain.vocabulary import TASKS
 from tests import pictures
 from tests.services.conftest import COLOURS_KNOWN, Server
 from tests.services.generator.conftest import GeneratorServer
+from tests.services.studio.running import start_and_wait
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -49,19 +48,7 @@ def start_studio(folder: Path, classifier: str, generator: str) -> Server:
     command = [sys.executable, "-m", "porcelain", "serve", "studio", "--port", str(port)]
     command += ["--classifier", classifier, "--generator", generator]
     command += ["--review-folder", str(folder / "reviews"), "--pictures", str(learned(folder))]
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    running = Server(process, f"http://127.0.0.1:{port}", log)
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            if running.client.get(running.url + "/readyz", timeout=2).status_code == 200:
-                return running
-        except httpx.TransportError:
-            time.sleep(0.1)
-    running.stop()
-    raise AssertionError("not ready: " + log.read_text())
+    return start_and_wait(command, [port], folder / "log", {})
 
 
 @pytest.fixture(scope="module")
