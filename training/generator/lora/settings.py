@@ -175,9 +175,10 @@ class LoraSettings(BaseModel):
 def default_rate(base_width: int) -> float:
     """A peak learning rate that changes what a base paints without breaking it.
 
-    1e-4 is what diffusers' and kohya's trainers take for Stable Diffusion. Our small base hardly
-    moves at it: its pictures after 400 steps differ by 0.1 % of the range of a pixel from those
-    before, at 1e-3 by 0.8 % and at 3e-3 by 2 to 4 %, where they look like the photographs.
+    1e-4 is what diffusers' and kohya's trainers take for Stable Diffusion. The base that ships
+    hardly moves at it: after 400 steps its pictures differ by 0.1 % of a pixel's range from those
+    before, at 1e-3 by 0.8 % and at 3e-3 by 2 to 4 %. On 583 photographs, of which it knew none,
+    3e-3 brought KID from 0.52 to 0.45 in 600 steps, 1e-3 to 0.51 in 1,200.
 
     Args:
         base_width: Channels of the first block of the UNet.
