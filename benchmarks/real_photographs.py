@@ -43,6 +43,9 @@ def main(
     prior_correction: Annotated[
         float | None, typer.Option(help="Share of log class frequency taken off; see the trainer.")
     ] = None,
+    input_size: Annotated[
+        int | None, typer.Option(help="Side of the model's input; pictures are kept 8/7 as large.")
+    ] = None,
     only: Annotated[
         list[int] | None,
         typer.Option(help="Train just these seeds, so that processes can share the work."),
@@ -56,6 +59,8 @@ def main(
     dataset = load_dataset(data)
     given: dict[str, Any] = {"backbone": backbone, "pretrained": pretrained}
     options = {"epochs": epochs, "loss": loss, "prior_correction": prior_correction}
+    if input_size:
+        given |= {"input_size": input_size, "cached_size": round(input_size * 8 / 7)}
     given |= {name: value for name, value in options.items() if value is not None}
     for seed, split in enumerate(make_folds(dataset, seeds, seed=0)):
         result = out / f"seed-{seed}.json"
