@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -37,6 +37,15 @@ class Names:
             named = default_taxonomy().term(task, label).model_dump()
         english, chinese = named.get("en") or label, named.get("zh")
         return f"{english} · {chinese}" if chinese else english
+
+    def others(self, task: str, shown: Iterable[str | None]) -> dict[str, str]:
+        """Every other label with its name: the model's, and those of the taxonomy that ships.
+
+        A picture may show what no model has learned yet: that is what it is reviewed for.
+        """
+        known = {*self.given.get(task, {}), *getattr(default_taxonomy(), task)}.difference(shown)
+        known.discard("unknown")  # has a button of its own, and is saved as blank
+        return {label: self.label(task, label) for label in sorted(known)}
 
 
 def task_name(task: str) -> str:

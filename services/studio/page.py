@@ -37,6 +37,10 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; }
   font-size: .8rem; background: #fff; }
 .porcelain-number { border: 1px solid currentColor; border-radius: 3px; padding: 0 .25rem;
   margin-right: .35rem; font-size: .7rem; line-height: 1.2; opacity: .75; }
+.porcelain-another { width: 7rem; font-size: .8rem; }
+.porcelain-another .q-field__control, .porcelain-another .q-field__marginal,
+.porcelain-another .q-field__native { height: 1.6rem; min-height: 1.6rem; padding: 0; }
+.porcelain-another .q-field__label { top: .3rem; font-size: .8rem; }
 .porcelain-similar { border: 1px solid #e2e6e1; border-radius: 8px; padding: .6rem;
   min-width: 0; overflow-wrap: anywhere; }
 .porcelain-upload { width: 100%; box-shadow: none; border: 2px dashed #b9c6d8;

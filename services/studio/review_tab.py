@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from nicegui import events, run, ui
 
@@ -130,19 +131,30 @@ class ReviewTab:
                     shown.append(chosen)
                 for label in [one for one in shown if one is not None] + [None]:
                     name = "unknown" if label is None else self._names.label(task, label)
-                    key = "u" if label is None else str(candidates.index(label) + 1)
-
-                    async def choose(label: str | None = label) -> None:
-                        item.labels[task] = label
-                        self._queue.task = task
-                        await self._refresh()
-
                     kind = "unelevated" if label == chosen else "outline"
-                    button = ui.button(on_click=choose).props(f"{kind} dense no-caps size=sm")
+                    button = ui.button(
+                        on_click=partial(self._choose, item, task, label),
+                    ).props(f"{kind} dense no-caps size=sm")
                     with button.classes("px-2"):
+                        key = _key(candidates, label)
                         if active and len(key) == 1:  # keys are of the question in turn
                             ui.label(key).classes("porcelain-number")
                         ui.label(name)
+                others = self._names.others(task, shown)
+                if others:
+                    ui.select(
+                        others,
+                        label="another",
+                        with_input=True,
+                        on_change=lambda event: self._choose(item, task, event.value),
+                    ).props(f'dense options-dense aria-label="Another {task}"').classes(
+                        "porcelain-another"
+                    )
+
+    async def _choose(self, item: Item, task: str, label: str | None) -> None:
+        item.labels[task] = label
+        self._queue.task = task
+        await self._refresh()
 
     async def _press(self, key: str) -> None:
         self._queue.press(key)
@@ -163,3 +175,10 @@ class ReviewTab:
             ui.notify(str(error), type="negative")
             return
         ui.notify(f"Saved as {saved}", type="positive")
+
+
+def _key(candidates: Sequence[str | None], label: str | None) -> str:
+    """The key that chooses a label; longer than one character, or empty, where none does."""
+    if label is None:
+        return "u"
+    return str(candidates.index(label) + 1) if label in candidates else ""

@@ -171,6 +171,29 @@ def test_review_by_keyboard_alone(
     assert ended.value.code in (0, None)
 
 
+def test_review_by_mouse_reaches_labels_that_no_button_shows(
+    page: playwright.Page, studio: Server, tmp_path: Path
+) -> None:
+    page.get_by_role("tab", name="Review").click()
+    page.get_by_text("The least certain and most different").wait_for()
+    page.set_input_files(FILE, photograph(tmp_path, "red"))
+    page.get_by_text("0 of 1 confirmed").wait_for()
+    page.get_by_label("Another type").click()
+    page.get_by_role("option", name="Zhadou").click()
+    page.get_by_role("button", name="Zhadou").wait_for()
+    page.get_by_role("button", name="Confirm and next").click()
+    page.get_by_text("1 of 1 confirmed").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as dataset folder").click()
+    with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
+        archive.extractall(tmp_path / "reviewed")
+    (record,) = load_dataset(tmp_path / "reviewed").records
+    assert record.labels["type"] == "spittoon"
+    assert (tmp_path / "reviewed" / record.file_name).read_bytes() == (
+        tmp_path / "red.jpg"
+    ).read_bytes()
+
+
 def test_services_that_are_down_are_said(browser: playwright.Browser, tmp_path: Path) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     running = start_studio(tmp_path, nobody, nobody)

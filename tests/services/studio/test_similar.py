@@ -79,6 +79,14 @@ def test_labels_are_called_as_the_bundle_calls_them() -> None:
     assert Names().label("type", "my_own") == "my own"
 
 
+def test_other_labels_are_the_models_and_the_taxonomys_without_those_on_buttons() -> None:
+    names = Names.of({"names": {"glaze": {"celadon": {}, "our_own": {"en": "Ours"}}}})
+    others = names.others("glaze", ["celadon", None])
+    assert others["our_own"] == "Ours"
+    assert others["black_brown"].startswith("Black")  # no model has learned it
+    assert "celadon" not in others
+
+
 def test_pictures_come_from_the_bundle_or_the_datasets_own_names(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images/1.jpg").write_bytes(pictures.jpeg(pictures.scene(900, 600)))
