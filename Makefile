@@ -52,7 +52,8 @@ demo: setup
 
 serve: setup
 	@test -f demo/classifier/bundle.json && test -f demo/generator/bundle.json || $(BIN)/porcelain demo
-	$(BIN)/porcelain serve all --classifier demo/classifier --generator demo/generator
+	$(BIN)/porcelain serve all --classifier demo/classifier --generator demo/generator \
+		--pictures demo/photos
 
 lint: setup
 	$(BIN)/ruff check .
