@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,14 @@ def test_compose_sets_what_the_services_read(name: str) -> None:
     assert any(volume.endswith(f":{bundle[1]}:ro") for volume in service["volumes"])
     shutdown = SETTINGS[name].model_fields["shutdown_seconds"].default
     assert int(service["stop_grace_period"].removesuffix("s")) > shutdown
+
+
+def test_compose_follows_the_compose_specification() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run(
+        [*command, "compose.yaml"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_compose_hardens_every_container_and_mounts_what_there_is() -> None:
