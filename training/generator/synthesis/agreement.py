@@ -26,9 +26,12 @@ class Reading:
     probability: float
 
     def agrees(self, threshold: float) -> bool:
-        """Whether the planned label is read, at least as sure as `threshold`; 0 passes any."""
-        sure = self.read == self.planned and self.planned_probability >= threshold
-        return sure or threshold == 0
+        """Whether the planned label has at least the probability `threshold`; 0 passes any.
+
+        From one half on it is then the label read. Below, another may be more probable: rare kinds
+        are seldom a classifier's first answer, which is why pictures of them are made.
+        """
+        return self.planned_probability >= threshold
 
 
 def read_labels(
@@ -63,5 +66,5 @@ def read_labels(
 def misread_tasks(
     readings: Mapping[str, Reading], thresholds: Mapping[str, float]
 ) -> tuple[str, ...]:
-    """The tasks whose planned label is not read, or not surely enough."""
+    """The tasks whose planned label is not read surely enough."""
     return tuple(task for task, item in readings.items() if not item.agrees(thresholds[task]))
