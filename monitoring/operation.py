@@ -8,6 +8,7 @@ from typing import Final
 from monitoring.objectives import BAD_INPUT_SHARE, QUEUE_SECONDS, REFUSED_SHARE, SERVICES
 from monitoring.ruling import API, Clock, Rule, alert, record
 
+NOT_THE_CALLERS: Final = 'reason!="rate_limit"'
 BAD_INPUT: Final = 'status=~"400|408|413|415|422"'
 
 
@@ -68,8 +69,12 @@ def saturation(clock: Clock) -> Iterator[Rule]:
     """Requests refused, waiting, or of no use."""
     window = clock.span(300)
     total = f"sum by (job) (rate(porcelain_http_requests_total{{{API}}}[{window}]))"
-    for name, selector in (("refused", 'status="429"'), ("bad_input", BAD_INPUT)):
-        some = f"sum by (job) (rate(porcelain_http_requests_total{{{API},{selector}}}[{window}]))"
+    shares = {
+        "refused": f"porcelain_refusals_total{{{NOT_THE_CALLERS}}}",
+        "bad_input": f"porcelain_http_requests_total{{{API},{BAD_INPUT}}}",
+    }
+    for name, selected in shares.items():
+        some = f"sum by (job) (rate({selected}[{window}]))"
         yield record(
             f"job:porcelain_requests_{name}:ratio_rate5m", f"({some} or 0 * {total}) / {total}"
         )

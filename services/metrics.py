@@ -22,6 +22,7 @@ from prometheus_client import (
     multiprocess,
 )
 
+from services.problems import FULL, RATE_LIMIT
 from services.readiness import is_alive
 
 MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -66,6 +67,15 @@ class HttpMetrics:
             buckets=buckets,
             registry=registry,
         )
+        self._refusals = Counter(
+            "porcelain_refusals",
+            "Answers 429 by reason: full, the service is; rate_limit, the caller has asked for "
+            "more than it may.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in (FULL, RATE_LIMIT):
+            self._refusals.labels(reason)
         self.in_progress = Gauge(
             "porcelain_http_requests_in_progress",
             "Requests admitted and not yet answered.",
@@ -85,6 +95,10 @@ class HttpMetrics:
         if timer is None:
             timer = self._timers[route] = self._seconds.labels(route)
         timer.observe(seconds)
+
+    def refused(self, reason: str) -> None:
+        """Count one answer 429; `reason` is the problem's."""
+        self._refusals.labels(reason).inc()
 
 
 class WorkerMetrics:

@@ -9,6 +9,10 @@ from http import HTTPStatus
 from porcelain.errors import ImageError, PorcelainError
 
 MEDIA_TYPE = "application/problem+json"
+FULL = "full"
+"""Reason of a 429 that only more replicas would spare the caller."""
+RATE_LIMIT = "rate_limit"
+"""Reason of a 429 that the caller brings on itself."""
 
 
 class Problem(PorcelainError):  # noqa: N818 - the name of RFC 9457
@@ -84,7 +88,7 @@ def unusable(detail: str, reason: str = "unusable_request") -> Problem:
 
 def full(detail: str, seconds: int = 1) -> Problem:
     """429: everything that may be in progress is; the caller waits some seconds."""
-    return Problem(HTTPStatus.TOO_MANY_REQUESTS, "full", detail, {"Retry-After": str(seconds)})
+    return Problem(HTTPStatus.TOO_MANY_REQUESTS, FULL, detail, {"Retry-After": str(seconds)})
 
 
 def not_ready() -> Problem:

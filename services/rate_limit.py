@@ -19,7 +19,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from services.problems import Problem
+from services.problems import RATE_LIMIT, Problem
 from services.shared_memory import shared_memory
 
 FILE: Final = "rate-limits"
@@ -72,7 +72,7 @@ class RateLimit:
         seconds = max(1, math.ceil((1.0 - tokens) / self._rate))
         raise Problem(
             HTTPStatus.TOO_MANY_REQUESTS,
-            "rate_limit",
+            RATE_LIMIT,
             f"You may ask for {self._rate:g} pictures per second; send it again in {seconds} s.",
             {"Retry-After": str(seconds)},
         )

@@ -174,6 +174,8 @@ class RestApp:
     ) -> None:
         seconds = time.perf_counter() - started
         self._metrics.answered(route, status, seconds)
+        if status == HTTPStatus.TOO_MANY_REQUESTS and reason is not None:
+            self._metrics.refused(reason)
         if self._log_requests and route not in ("/livez", "/readyz", "/metrics"):
             fields: dict[str, object] = {
                 "request_id": request.id,

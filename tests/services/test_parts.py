@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -9,19 +10,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry
 
 from porcelain.bundle import load_bundle
 from porcelain.cores import available_cores
 from porcelain.errors import UserError
 from porcelain.predictor import Predictor
 from services.admission import Admission
+from services.asgi import Request, Response
+from services.auth import BearerKeys
 from services.classifier.packing import pack, unpack, width
 from services.classifier.settings import ClassifierSettings
 from services.logs import JsonFormatter
+from services.metrics import HttpMetrics
 from services.problems import Problem
+from services.rate_limit import RateLimit
 from services.readiness import Readiness
+from services.rest import RestApp, Route
 from services.settings import load_settings
 
 
@@ -138,3 +146,37 @@ def test_the_service_imports_no_torch(bundle: Path) -> None:
         env={**os.environ, "PORCELAIN_BUNDLE": str(bundle)},
     )
     assert result.stdout.strip() == "[]"
+
+
+async def _plain(_: Request) -> Response:
+    return Response(b"here\n", "text/plain")
+
+
+def test_refusals_are_counted_by_whose_fault_they_are() -> None:
+    registry = CollectorRegistry()
+    admission = Admission(max_requests=1, max_bytes=100)
+    readiness = Readiness(None, 1)
+    readiness.mark()
+    app = RestApp(
+        {"/v1/work": Route("GET", _plain, work=True, protected=True)},
+        admission=admission,
+        readiness=readiness,
+        metrics=HttpMetrics(registry=registry),
+        keys=BearerKeys(None),
+        rate_limit=RateLimit(None, per_second=0.001, burst=2),
+        log_requests=False,
+    )
+
+    async def ask() -> int:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return (await client.get("/v1/work")).status_code
+
+    with admission.admit():
+        assert asyncio.run(ask()) == 429  # full
+    assert [asyncio.run(ask()) for _ in range(3)] == [200, 429, 429]  # over the rate
+    counted = {
+        reason: registry.get_sample_value("porcelain_refusals_total", {"reason": reason})
+        for reason in ("full", "rate_limit")
+    }
+    assert counted == {"full": 1, "rate_limit": 2}
