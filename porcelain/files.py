@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -159,7 +160,14 @@ def open_work_folder(work: Path, settings: dict[str, Any] | None) -> None:
 
 
 def replace_folder(work: Path, out: Path) -> None:
-    """Rename `work` to `out`; what was at `out` is removed only after the rename succeeded."""
+    """Rename `work` to `out`; what was at `out` is removed only after the rename succeeded.
+
+    Every user may read its files then, as those written here: libraries make some for their own
+    user alone, and a container runs as another.
+    """
+    for path in work.rglob("*"):
+        if path.is_file() and not path.is_symlink() and not path.stat().st_mode & stat.S_IROTH:
+            path.chmod(0o644)
     if out.exists():
         old = out.parent / f".{out.name}.old"
         shutil.rmtree(old, ignore_errors=True)

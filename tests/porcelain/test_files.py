@@ -63,6 +63,15 @@ def fail_in(out: Path, **options: object) -> None:
         raise RuntimeError
 
 
+def test_every_user_may_read_a_folder_whatever_its_files_were_written_with(tmp_path):
+    with atomic_folder(tmp_path / "out") as folder:
+        (folder / "lora").mkdir()
+        (folder / "lora/weights").touch(0o600)
+        (folder / "run").touch(0o755)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "out").rglob("*")}
+    assert (modes["weights"], modes["run"]) == (0o644, 0o755)
+
+
 def test_interrupted_work_goes_on_only_with_equal_settings(tmp_path):
     out = tmp_path / "out"
     settings = {"seed": 1, "size": (2, 3)}

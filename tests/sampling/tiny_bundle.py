@@ -19,6 +19,7 @@ from porcelain.bundle import (
     SamplingDefaults,
     write_manifest,
 )
+from porcelain.files import atomic_folder
 from porcelain.prompts import DEFAULT_TEMPLATE
 from sampling.base import digest_of, load_pipeline
 from tests.sampling.tiny_pipeline import SIZE
@@ -60,8 +61,6 @@ def make_tiny_lora(folder: Path, base: Path, *, text_encoder: bool = False, seed
 
 def make_tiny_bundle(folder: Path, base: Path, *, text_encoder: bool = False) -> Path:
     """Write a generator bundle for the pipeline in `base` and return its folder."""
-    folder.mkdir(parents=True)
-    make_tiny_lora((folder / LORA_FILE).parent, base, text_encoder=text_encoder)
     info = GeneratorInfo(
         base=BaseModelReference(reference=str(base), digest=digest_of(base)),
         prompt_template=DEFAULT_TEMPLATE,
@@ -72,5 +71,7 @@ def make_tiny_bundle(folder: Path, base: Path, *, text_encoder: bool = False) ->
         text_encoder=text_encoder,
         sampling=SamplingDefaults(steps=STEPS, guidance_scale=5.0, width=SIZE, height=SIZE),
     )
-    write_manifest(folder, kind="generator", name="tiny", dataset_digest="0" * 64, generator=info)
+    with atomic_folder(folder) as work:
+        make_tiny_lora((work / LORA_FILE).parent, base, text_encoder=text_encoder)
+        write_manifest(work, kind="generator", name="tiny", dataset_digest="0" * 64, generator=info)
     return folder
