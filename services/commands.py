@@ -10,9 +10,18 @@ import typer
 
 app = typer.Typer(help="Serve a bundle over REST.", no_args_is_help=True)
 
-PICTURES = typer.Option(
-    help="The classifier's dataset folder: the studio shows the most similar of its pictures."
-)
+Host = Annotated[str, typer.Option(help="IP address to listen on.")]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
+ReviewFolder = Annotated[
+    Path | None,
+    typer.Option(help="Where the studio also saves reviewed pictures, as dataset folders."),
+]
+Pictures = Annotated[
+    Path | None,
+    typer.Option(
+        help="The classifier's dataset folder: the studio shows the most similar of its pictures."
+    ),
+]
 
 
 @app.callback()
@@ -26,8 +35,8 @@ def classifier(
         Path | None,
         typer.Option(help="Classifier bundle to serve.", envvar="PORCELAIN_BUNDLE"),
     ] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,
-    host: Annotated[str, typer.Option(help="IP address to listen on.")] = "127.0.0.1",
+    port: Port = 3000,
+    host: Host = "127.0.0.1",
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="API processes; default one per core.")
     ] = None,
@@ -67,8 +76,8 @@ def generator(
         Path | None,
         typer.Option(help="Generator bundle to serve.", envvar="PORCELAIN_BUNDLE"),
     ] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3001,
-    host: Annotated[str, typer.Option(help="IP address to listen on.")] = "127.0.0.1",
+    port: Port = 3001,
+    host: Host = "127.0.0.1",
     base: Annotated[
         str | None,
         typer.Option(
@@ -123,13 +132,10 @@ def studio(
         str | None,
         typer.Option(metavar="URL", help="Where the generator is served; default port 3001 here."),
     ] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3002,
-    host: Annotated[str, typer.Option(help="IP address to listen on.")] = "127.0.0.1",
-    review_folder: Annotated[
-        Path | None,
-        typer.Option(help="Where reviewed pictures are also saved, as dataset folders."),
-    ] = None,
-    pictures: Annotated[Path | None, PICTURES] = None,
+    port: Port = 3002,
+    host: Host = "127.0.0.1",
+    review_folder: ReviewFolder = None,
+    pictures: Pictures = None,
 ) -> None:
     """Open a page for curators: classify, generate, review.
 
@@ -189,15 +195,12 @@ def both(
     generator_bundle: Annotated[
         Path, typer.Option("--generator", help="Generator bundle to serve.")
     ],
-    host: Annotated[str, typer.Option(help="IP address to listen on.")] = "127.0.0.1",
-    classifier_port: Annotated[int, typer.Option(min=1, max=65535)] = 3000,
-    generator_port: Annotated[int, typer.Option(min=1, max=65535)] = 3001,
-    studio_port: Annotated[int, typer.Option(min=1, max=65535)] = 3002,
-    review_folder: Annotated[
-        Path | None,
-        typer.Option(help="Where the studio also saves reviewed pictures, as dataset folders."),
-    ] = None,
-    pictures: Annotated[Path | None, PICTURES] = None,
+    host: Host = "127.0.0.1",
+    classifier_port: Port = 3000,
+    generator_port: Port = 3001,
+    studio_port: Port = 3002,
+    review_folder: ReviewFolder = None,
+    pictures: Pictures = None,
 ) -> None:
     """Serve both models and the studio on this machine, until one stops or Ctrl-C.
 
