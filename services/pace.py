@@ -2,8 +2,10 @@
 
 A fixed number of requests in progress cannot do that: pictures take from two to fifty
 milliseconds, and machines differ as much. A burst after a pause is let in, if need be to several
-times the wait; from then on, until nobody waits any more, the queue is kept short. (CoDel, RFC
-8289, tells bursts from standing queues in the same spirit.)
+times the wait; from then on, until nobody waits any more, the queue is kept short. How long work
+will take is a guess, and what a burst let in may turn out late: it then gives its turn to those
+behind it, as long as others are being turned away for want of room. (CoDel, RFC 8289, tells bursts
+from standing queues, and drops what has waited when its turn comes, in the same spirit.)
 """
 
 from __future__ import annotations
@@ -20,11 +22,32 @@ BURST: Final = 2.5
 """How many times the longest wait a burst may wait."""
 BURST_SECONDS: Final = 1.0
 """How long a burst may last; what goes on longer is none."""
+LATE: Final = 2.0
+"""How many times the longest wait work may have waited when its turn comes, in an overload."""
 LEAST: Final = 12
 """So many may always wait, however slow the machine."""
 LONGEST_RETRY: Final = 60
 
 _SMOOTHING: Final = 0.1
+
+
+class Turn:
+    """One piece of work's place in the queue."""
+
+    def __init__(self, pace: Pace, since: float) -> None:
+        self._pace = pace
+        self._since = since
+        self.refused = False
+
+    def begin(self) -> None:
+        """Say that its turn has come; from any thread.
+
+        Raises:
+            Problem: 429, it comes too late, and others wait.
+        """
+        if self._pace.is_late(self._since):
+            self.refused = True
+            raise full("Your picture has waited too long; send it again in a second.")
 
 
 class Pace:
@@ -39,6 +62,7 @@ class Pace:
         self._done_at = -math.inf
         self._burst_since: float | None = None
         self._burst_over = False
+        self._refused_at = -math.inf
 
     @property
     def wait(self) -> float:
@@ -60,6 +84,7 @@ class Pace:
             self._burst_over = True
         if not self._burst_over:
             return
+        self._refused_at = now
         seconds = min(LONGEST_RETRY, math.ceil(self.wait))
         raise full(
             f"So many pictures wait that yours would wait {self.wait:.1f} s; send it again in "
@@ -67,19 +92,27 @@ class Pace:
             seconds,
         )
 
+    def is_late(self, since: float) -> bool:
+        """Whether work that waits since then is to be dropped for the sake of others."""
+        now = self._clock()
+        pressed = now - self._refused_at < self._max_wait
+        return pressed and now - since > LATE * self._max_wait
+
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self) -> Iterator[Turn]:
         """Wait for a turn and take it, within the block."""
         begun = self._clock()
         self._waiting += 1
+        turn = Turn(self, begun)
         try:
-            yield
+            yield turn
         finally:
             self._waiting -= 1
             now = self._clock()
-            # Work is done one after the other: this one began when the one before it was done.
-            newest = now - max(begun, self._done_at)
+            if not turn.refused:
+                # Work is done one after the other: it began when the one before it was done.
+                newest = now - max(begun, self._done_at)
+                self._seconds += _SMOOTHING * (newest - self._seconds)
             self._done_at = now
-            self._seconds += _SMOOTHING * (newest - self._seconds)
             if self._waiting == 0:
                 self._burst_since, self._burst_over = None, False

@@ -92,8 +92,8 @@ class ClassifierApi:
         options = self._options(fields)
         pace = self._pace_of(options)
         pace.check()  # those whose bodies came meanwhile are before it
-        with pace.turn():
-            answered = await self._classifier.classify(data, options)
+        with pace.turn() as turn:
+            answered = await self._classifier.classify(data, options, turn.begin)
         return json_response({"model": self._model, **answered.answer})
 
     async def classify_batch(self, request: Request) -> Response:

@@ -45,6 +45,10 @@ Infer = Callable[[npt.NDArray[np.uint8], Call], Awaitable[npt.NDArray[np.float32
 """Pictures, and what of the inner service to call, to its rows."""
 
 
+def _at_once() -> None:
+    """What begins without being asked whether it still should."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a caller may ask for."""
@@ -78,8 +82,15 @@ class Classifier(ABC):
         """Load the model and run it once."""
 
     @abstractmethod
-    async def classify(self, data: bytes, options: Options) -> Answered:
+    async def classify(
+        self, data: bytes, options: Options, begin: Callable[[], None] = _at_once
+    ) -> Answered:
         """Answer one encoded picture.
+
+        Args:
+            data: Its bytes.
+            options: What is asked for.
+            begin: Called in a worker thread when its turn has come; what it raises is the answer.
 
         Raises:
             ImageError: The picture cannot be used.
@@ -100,7 +111,8 @@ class Classifier(ABC):
         executor = self._explainer if explain else self._executor
         return await loop.run_in_executor(executor, work, *arguments)
 
-    def _decode(self, data: bytes) -> tuple[Pixels, DecodedImage]:
+    def _decode(self, data: bytes, begin: Callable[[], None]) -> tuple[Pixels, DecodedImage]:
+        begin()
         started = time.perf_counter()
         try:
             result = decode_and_prepare(
@@ -169,15 +181,19 @@ class WorkerClassifier(Classifier):
         predictor.warm_up()
         return predictor
 
-    async def classify(self, data: bytes, options: Options) -> Answered:
+    async def classify(
+        self, data: bytes, options: Options, begin: Callable[[], None] = _at_once
+    ) -> Answered:
         """Answer one encoded picture."""
-        answered: Answered = await self._job(self._work, data, options, explain=options.explain)
+        answered: Answered = await self._job(
+            self._work, data, options, begin, explain=options.explain
+        )
         return answered
 
-    def _work(self, data: bytes, options: Options) -> Answered:
+    def _work(self, data: bytes, options: Options, begin: Callable[[], None]) -> Answered:
         if self._predictor is None:
             raise RuntimeError("classify was called before open")
-        pixels, decoded = self._decode(data)
+        pixels, decoded = self._decode(data, begin)
         images = pixels[np.newaxis]
         started = time.perf_counter()
         outputs = self._predictor.run(images, features=options.similar > 0)
@@ -214,9 +230,11 @@ class InnerServiceClassifier(Classifier):
             else:
                 return
 
-    async def classify(self, data: bytes, options: Options) -> Answered:
+    async def classify(
+        self, data: bytes, options: Options, begin: Callable[[], None] = _at_once
+    ) -> Answered:
         """Answer one encoded picture."""
-        pixels, decoded = await self._job(self._decode, data)
+        pixels, decoded = await self._job(self._decode, data, begin)
         started = time.perf_counter()
         images = pixels[np.newaxis]
         packed = await self._infer(images, "explain" if options.explain else "infer")

@@ -21,8 +21,9 @@ class ClassifierSettings(ServiceSettings):
         threads: ONNX Runtime threads per worker.
         jobs: Pictures that one worker decodes at a time.
         gpus: With `cuda`, how many GPUs, each with a process of its own.
-        max_wait_seconds: How long a picture may wait for its turn; where it would be longer, and
-            has been for more than a moment, 429 at once.
+        max_wait_seconds: How long a picture may wait for its turn. Where it would be longer, and
+            has been for more than a moment, 429 at once; one that turns out to have waited twice
+            as long gives way, with 429, while others are turned away.
         max_explain_wait_seconds: Likewise for an explanation, which takes a hundred times as long.
         gpu_batch: Most pictures in one batch of the inner service.
         gpu_latency_ms: Longest that a picture may wait there before 503.
