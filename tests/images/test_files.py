@@ -14,6 +14,7 @@ import yaml
 
 from monitoring.objectives import SERVICES
 from monitoring.registries import routes
+from porcelain import __version__
 from services.classifier.settings import ClassifierSettings
 from services.generator.settings import GeneratorSettings
 from services.settings import PREFIX
@@ -27,6 +28,17 @@ SETTINGS = {
     "classifier-gpu": ClassifierSettings,
     "generator": GeneratorSettings,
 }
+
+
+def mounts(name: str) -> list[dict[str, str]]:
+    """What a service of compose.yaml mounts, and where."""
+    form = re.compile(r"(?P<source>\$\{.*\}|[^:]+):(?P<target>/[^:]+)(:ro)?")
+    found = []
+    for volume in COMPOSE["services"][name]["volumes"]:
+        match = form.fullmatch(volume)
+        assert match is not None, volume
+        found.append(match.groupdict())
+    return found
 
 
 def stage(name: str) -> str:
@@ -121,6 +133,33 @@ def test_compose_hardens_every_container_and_mounts_what_there_is() -> None:
             source = volume.partition(":")[0]
             if source.startswith("./"):
                 assert (ROOT / source).exists()
+
+
+def test_compose_mounts_what_its_settings_name_and_declares_what_it_uses() -> None:
+    mounted = [one["target"] for one in mounts("generator")]
+    assert COMPOSE["services"]["generator"]["environment"]["PORCELAIN_BASE"] in mounted
+    named = {one["source"] for name in COMPOSE["services"] for one in mounts(name)}
+    assert {one for one in named if not one.startswith((".", "$"))} == set(COMPOSE["volumes"])
+    networks = {one for service in COMPOSE["services"].values() for one in service["networks"]}
+    assert networks == set(COMPOSE["networks"])
+    for name, service in COMPOSE["services"].items():
+        if "build" in service:
+            assert service["build"] == {"context": ".", "target": name}
+            assert service["image"] == f"porcelain/{name}:{__version__}"
+
+
+def test_compose_starts_on_what_the_demo_makes_and_what_ships() -> None:
+    found = dict(
+        re.fullmatch(r"\$\{(\w+):-\./(.+)\}", one["source"]).groups()  # type: ignore[union-attr]
+        for name in ("classifier", "generator")
+        for one in mounts(name)
+    )
+    assert found == {
+        "CLASSIFIER_BUNDLE": "demo/classifier",
+        "GENERATOR_BUNDLE": "demo/generator",
+        "BASE_MODEL": "models/porcelain-small",
+    }
+    assert (ROOT / found["BASE_MODEL"] / "model_index.json").exists()
 
 
 def test_prometheus_scrapes_the_services_by_their_names() -> None:
