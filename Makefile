@@ -11,7 +11,7 @@ help:
 	@echo "make demo     render, train both models, ask them, measure (first run installs everything)"
 	@echo "make serve    serve the demo's classifier (port 3000), generator (3001) and studio (3002)"
 	@echo "make test     style, types, architecture and tests (under 12 minutes)"
-	@echo "make test-all also the tests that take long"
+	@echo "make test-all also what takes long: images, bentos, alerts, stress, a browser, an audit"
 
 setup: $(INSTALLED)
 
@@ -65,8 +65,9 @@ lint: setup
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
+# -rs: says what could not be tested here, and why.
 test-all: lint
-	$(BIN)/pytest -m ''
+	$(BIN)/pytest -m '' -rs
 
 # Pinned versions of everything, without download addresses.
 constraints: setup
