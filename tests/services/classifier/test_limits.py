@@ -120,6 +120,35 @@ def test_keys_are_needed_for_the_model_and_not_for_health(strict: Server) -> Non
     assert strict.document["components"]["securitySchemes"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("proxy", "expected"), [("127.0.0.1", [200, 429, 200]), ("192.0.2.1", [200, 429, 429])]
+)
+def test_callers_are_told_apart_by_what_a_trusted_proxy_says(
+    proxy: str,
+    expected: list[int],
+    bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", proxy)
+    limits = {"RATE_LIMIT": "0.001", "RATE_BURST": "1"}
+    server = start_server(bundle, tmp_path / "log", "--workers", "1", **limits)
+    try:
+        blue = pictures.jpeg(pictures.scene(300, 200, "blue"))
+        callers = ("198.51.100.1", "198.51.100.1", "198.51.100.2")
+        assert expected == [
+            httpx.post(
+                server.url + "/v1/classify",
+                files={"image": ("a.jpg", blue)},
+                headers={"X-Forwarded-For": caller},
+            ).status_code
+            for caller in callers
+        ]
+    finally:
+        server.stop()
+
+
 Command = Callable[..., str]
 
 
