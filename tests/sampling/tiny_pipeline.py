@@ -20,16 +20,18 @@ from diffusers import (
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from porcelain.files import atomic_folder
+
 WIDTH = 32  # of the text encoder
 SIZE = 64  # pixels
 
 
 def make_tiny_pipeline(folder: Path, *, prediction_type: str = "epsilon", seed: int = 0) -> Path:
     """Write a pipeline to `folder` and return it; the same seed gives the same weights."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), atomic_folder(folder) as work:
         torch.manual_seed(seed)
         second = prediction_type == "v_prediction"
-        tokenizer = _tokenizer(folder / "tokenizer")
+        tokenizer = _tokenizer(work / "tokenizer")
         pipeline = StableDiffusionPipeline(
             vae=_autoencoder(),
             text_encoder=_text_encoder(tokenizer, "gelu" if second else "quick_gelu"),
@@ -40,7 +42,7 @@ def make_tiny_pipeline(folder: Path, *, prediction_type: str = "epsilon", seed: 
             feature_extractor=None,
             requires_safety_checker=False,
         )
-        pipeline.save_pretrained(folder, safe_serialization=True)
+        pipeline.save_pretrained(work, safe_serialization=True)
     return folder
 
 

@@ -27,9 +27,9 @@ def start_and_wait(
             env={**os.environ, **environment},
         )
     running = Server(process, f"http://127.0.0.1:{ports[-1]}", log)
-    deadline = time.monotonic() + PATIENCE
+    begun = time.monotonic()
     waiting = list(ports)
-    while waiting and process.poll() is None and time.monotonic() < deadline:
+    while waiting and process.poll() is None and time.monotonic() < begun + PATIENCE:
         try:
             url = f"http://127.0.0.1:{waiting[0]}/readyz"
             if running.client.get(url, timeout=2).status_code == 200:
@@ -39,4 +39,5 @@ def start_and_wait(
     if waiting:
         running.stop()
         raise AssertionError("not ready: " + log.read_text())
+    running.seconds_to_ready = time.monotonic() - begun
     return running
