@@ -122,9 +122,14 @@ class TypeTable(_Part):
     prefixes: Phrases
 
 
+def _pairs(value: object) -> object:
+    return {pair[0]: pair[1:] for pair in value.split()} if isinstance(value, str) else value
+
+
 class Table(_Part):
     """All of `phrases.yaml`."""
 
+    characters: Annotated[dict[str, str], BeforeValidator(_pairs)]
     bodies: dict[str, Phrases]
     selection: SelectionTable
     dynasty: DynastyTable

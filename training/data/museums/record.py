@@ -8,6 +8,7 @@ from typing import Any
 
 from training.data.museums.museum import ROLES, Museum
 from training.data.museums.paths import fill, texts
+from training.data.museums.phrases import default_table
 from training.data.museums.text import normalise
 
 
@@ -89,7 +90,8 @@ def _first(raw: dict[str, Any], path: str) -> str:
 
 
 def _words(raw: dict[str, Any], paths: list[str]) -> tuple[str, ...]:
-    found = [normalise(text) for path in paths for text in texts(raw, path)]
+    spelled = str.maketrans(default_table().characters)
+    found = [normalise(text).translate(spelled) for path in paths for text in texts(raw, path)]
     return tuple(dict.fromkeys(text for text in found if text))
 
 

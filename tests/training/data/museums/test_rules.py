@@ -121,6 +121,34 @@ DYNASTIES = [
     ("ima", {"dynasty": "Modern {Chinese period}", "creation_date": "about 1950"}, None),
     ("ima", {"dynasty": "Qing dynasty", "period": "Yongsheng", "creation_date": ""}, "qing"),
     ("ima", {"dynasty": "Ming dynasty", "creation_date": "1750"}, None),
+    # Chin is both Jin dynasties; Ch'in, with its apostrophe, is the Qin.
+    ("ima", {"dynasty": "Chin dynasty", "creation_date": "12th century"}, "jin_1115_1234"),
+    ("ima", {"dynasty": "Chin dynasty", "creation_date": "300s"}, "jin_266_420"),
+    ("ima", {"dynasty": "Chin (Jurchen)", "creation_date": ""}, "jin_1115_1234"),
+    ("ima", {"dynasty": "Ch'in dynasty", "creation_date": ""}, None),
+    ("met", {"period": "Later Jin dynasty (936–947)", "objectBeginDate": 936}, None),
+    (
+        "met",
+        {
+            "period": "Six Dynasties, Eastern Jin (317–420)",
+            "objectBeginDate": 317,
+            "objectEndDate": 420,
+        },
+        "jin_266_420",
+    ),
+    # Chia-ching is Jiajing, and often Jiaqing.
+    ("ima", {"dynasty": "Chia-ching reign", "creation_date": "1522-66"}, "ming"),
+    ("ima", {"dynasty": "Chia-ching reign", "creation_date": "1796-1820"}, "qing"),
+    ("ima", {"dynasty": "Chia-ching reign", "creation_date": ""}, None),
+    ("ima", {"dynasty": "Chia-ch'ing reign", "creation_date": ""}, "qing"),
+    # A doubt that stands behind the years in brackets.
+    ("cleveland", {"culture": ["China, Tang dynasty (618-907) or later"]}, None),
+    ("cleveland", {"culture": ["China, Ming dynasty (1368-1644)?"]}, None),
+    # A mark or an emperor's poem, where no era is given.
+    ("npm", {"era": "", "name": "乾隆款粉彩瓶"}, None),
+    ("npm", {"era": "", "name": "青瓷碗", "desc": "底書「大明成化年製」六字款。"}, None),
+    ("npm", {"era": "", "name": "青瓷碗", "desc": "底刻乾隆御題詩。"}, None),
+    ("npm", {"era": "清 康熙(成化款)"}, "qing"),
 ]
 
 
@@ -173,6 +201,13 @@ GLAZES = [
     ("stoneware with enamels, fahua ware", "other"),
     ("blue-painted hard paste porcelain", "blue_and_white"),
     ("porcelain", None),
+    ("porcelain with Ge-type glaze", "celadon"),
+    ("porcelain with sweet-white (tianbai) glaze", "white"),
+    ("porcelain with incised decoration under a bluish glaze (qingbai ware)", "qingbai"),
+    ("Qingbai ware: porcelain with pale blue glaze over carved decoration", "qingbai"),
+    ("Jun ware; stoneware with light blue glaze and purple splashes", "jun_blue"),
+    ("porcelain with light blue glaze", None),
+    ("stoneware with tortoiseshell glaze (Jizhou ware)", "black_brown"),
 ]
 
 
@@ -238,6 +273,14 @@ def test_notes_speak_where_material_and_title_are_silent():
         ("青花釉裏紅瓶", "", None, None),
         ("青白瓷碗", "景德鎮湖田窯所燒。", "qingbai", "jingdezhen"),
         ("白釉碗", "與景德鎮所出相似。", "white", None),
+        ("仿汝窯天青釉三犧尊", "", "celadon", None),
+        ("仿定白瓷碗", "", "white", None),
+        ("仿鈞釉瓶", "", None, None),
+        ("官窯型青瓷瓶", "", "celadon", None),
+        ("松石綠釉瓶", "", "other", None),
+        # Simplified and variant characters.
+        ("龙泉窑青瓷盘", "", "celadon", "longquan"),
+        ("龍泉窰青瓷鳳耳瓶", "", "celadon", "longquan"),
     ],
 )
 def test_chinese_names(name, desc, glaze, kiln):
@@ -268,6 +311,8 @@ KILNS = [
     ("stoneware, numbered Jun ware", "jun"),
     ("Lung-ch'üan celadon", "longquan"),
     ("lotus ware export porcelain", None),
+    ("Yao-chou ware, northern celadon", "yaozhou"),
+    ("porcelain, after a Ru ware prototype", None),
 ]
 
 
@@ -324,6 +369,7 @@ TYPES = [
     ("Untitled", None),
     ("Vase in the Shape of a Grain Measure (Zhadou)", "spittoon"),
     ("dancer over drum", "figure"),
+    ("Bodhidharma", "figure"),
 ]
 
 
@@ -344,6 +390,9 @@ def test_types(title, expected):
         ("加彩灰陶馬", "figure"),
         ("青花高足杯", "cup"),
         ("青瓷盤口瓶", "vase"),
+        ("青花花澆", "ewer"),
+        ("五彩筆管", "other"),
+        ("鸡首壶", "ewer"),
     ],
 )
 def test_chinese_types(name, expected):
@@ -502,3 +551,17 @@ def test_blanks_say_why():
     assert read("ima", dynasty="Ming dynasty", creation_date="1750").readings["dynasty"].why == (
         "fields disagree"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("ima", {"title": "Chinese Imari plate", "materials": "porcelain with iron red and gold"}),
+        ("ima", {"title": "Imari-style plate", "materials": "porcelain with iron red and gold"}),
+        ("npm", {"name": "仿伊萬里瓷盤"}),
+        # The town alone, as some catalogues give it.
+        ("vam", {"placesOfOrigin": [{"place": {"text": "Yixing"}}]}),
+    ],
+)
+def test_what_only_sounds_foreign_is_kept(name, fields):
+    assert read(name, **fields).choice.kept

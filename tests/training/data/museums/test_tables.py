@@ -62,6 +62,15 @@ def test_how_phrases_match(phrase, text, found):
     assert bool(find(compile_phrases("label", [phrase]), normalise(text))) is found
 
 
+def test_every_character_is_spelled_as_the_table_spells_it():
+    table = default_table()
+    written = table.model_dump_json(exclude={"characters"})
+    for variant, character in table.characters.items():
+        assert len(variant) == len(character) == 1
+        assert character in written
+        assert variant not in written, f"phrases with {variant} are never found"
+
+
 def test_of_phrases_that_overlap_the_longest_counts():
     entries = compile_phrases("short", ["red glaze"]) + compile_phrases(
         "long", ["copper red glaze"]
