@@ -88,6 +88,12 @@ DYNASTIES = [
     ("mia", {"dated": "Kangxi period (1662-1722)", "style": "17th-18th century"}, "qing"),
     ("mia", {"dated": "1723-1735", "style": "18th century"}, "qing"),
     ("mia", {"dated": "", "style": "", "description": "Bottle, K'ang Hsi period"}, "qing"),
+    ("mia", {"dated": "", "style": "", "description": "mark of K'ang Hsi"}, None),
+    (
+        "mia",
+        {"dated": "", "style": "", "description": "mark of K'ang-Hsi and of the period"},
+        "qing",
+    ),
     ("carnegie", {"creation_date": "960-1279"}, "song"),
     ("carnegie", {"creation_date": "960-1367"}, None),
     ("carnegie", {"creation_date": "618-906"}, "tang"),
@@ -312,6 +318,9 @@ KILNS = [
     ("Lung-ch'üan celadon", "longquan"),
     ("lotus ware export porcelain", None),
     ("Yao-chou ware, northern celadon", "yaozhou"),
+    ("stoneware, Jian (Chien) ware", "jian"),
+    ("Cizhou (Tz'u-chou) stoneware", "cizhou"),
+    ("stoneware, Guan kilns", "guan"),
     ("porcelain, after a Ru ware prototype", None),
 ]
 
