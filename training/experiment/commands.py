@@ -108,7 +108,10 @@ def run(
         int | None, typer.Option(min=1, help="Repetitions, each with folds of its own; 5.")
     ] = None,
     first_seed: Annotated[int | None, typer.Option(min=0, help="Number of the first; 0.")] = None,
-    folds: Annotated[int | None, typer.Option(min=2, help="Of the cross-validation; 5.")] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Of the cross-validation; as many as --splits holds, or 5."),
+    ] = None,
     splits: Annotated[
         Path | None,
         typer.Option(help="Folder of fixed folds, from `experiment split`, for every seed."),
@@ -117,9 +120,10 @@ def run(
         float | None, typer.Option(help="Share of the photographs to choose by; 0.1.")
     ] = None,
     learned: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="split.json by which the generator was trained, for folders without learned.json."
+            help="For folders without learned.json: the split.json by which the generator was "
+            "trained, or none where no photograph has taught it, as with rendered pictures."
         ),
     ] = None,
     rule: Annotated[
@@ -189,6 +193,7 @@ def run(
     from training.classifier.settings import TrainSettings
     from training.experiment.experiment import Running, run_experiment
     from training.experiment.folders import GeneratorInputs
+    from training.experiment.folds import count_folds
     from training.experiment.preparation import Inputs, Reporter
     from training.experiment.presentation import parse_names, parse_ratios, summary
     from training.experiment.settings import DEFAULT_EPOCHS, ExperimentSettings
@@ -212,7 +217,7 @@ def run(
         ratios=parse_ratios(ratios),
         seeds=seeds,
         first_seed=first_seed,
-        folds=folds,
+        folds=folds or count_folds(splits),
         validation=validation,
         rule=rule,
         plan_tasks=None if task is None else tuple(task),

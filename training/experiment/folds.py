@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from porcelain.dataset import Record
@@ -71,6 +72,13 @@ def split_file(folder: Path, fold: int) -> Path:
 def fold_name(fold: int) -> str:
     """The name of a fold's `split.json` among those of the other folds."""
     return f"fold-{fold}.json"
+
+
+def count_folds(folder: Path | None) -> int | None:
+    """How many fixed folds a folder holds; None where there is no folder, or not one fold in it."""
+    if folder is None:
+        return None
+    return next(fold for fold in count() if not (folder / fold_name(fold)).is_file()) or None
 
 
 def check_fixed(splits: Sequence[Names], pictures: Sequence[Picture]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from porcelain import __version__
 from porcelain.dataset import Dataset, load_dataset, read_metadata
@@ -32,6 +33,9 @@ from training.experiment.sources import Source, check_leaks, open_sources, witho
 from training.experiment.weights import resolve_weights
 from training.generator.synthesis.learned import Learned
 
+NOTHING: Final = "none"
+"""In place of a `split.json`: the folders' pictures were made without any photograph."""
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -40,13 +44,14 @@ class Inputs:
     Attributes:
         data: Dataset folder of photographs.
         folders: Folders of added pictures by role; `{fold}` in a path stands for the fold.
-        learned: What folders have learned from that do not say so themselves: a `split.json`.
+        learned: What folders have learned from that do not say so themselves: the path of a
+            `split.json`, or `none` where no photograph has taught them.
         splits: Folder of fixed folds, `fold-0.json` and on; None makes folds for each seed.
     """
 
     data: Path
     folders: Mapping[str, str] = field(default_factory=dict)
-    learned: Path | None = None
+    learned: str | None = None
     splits: Path | None = None
 
 
@@ -99,9 +104,7 @@ def prepare(
     """
     reporter = reporter or Reporter()
     dataset = load_dataset(inputs.data)
-    declared = None
-    if inputs.learned is not None:
-        declared = Learned(names=frozenset(read_split(inputs.learned).names["train"]))
+    declared = _declared(inputs.learned)
     sources = open_sources(inputs.folders, settings.folds, dataset, declared)
     arms = choose_arms(wanted, settings.ratios, list(inputs.folders))
     splits = _read_splits(inputs.splits, settings.folds)
@@ -203,6 +206,14 @@ def _kept_note(pictures: Sequence[Picture]) -> list[str]:
         f"{kept} of {len(pictures)} photographs are trained on in every fold and never tested, "
         "because a generator or its filter has learned from them or from their object."
     ]
+
+
+def _declared(learned: str | None) -> Learned | None:
+    if learned is None:
+        return None
+    if learned == NOTHING:
+        return Learned()
+    return Learned(names=frozenset(read_split(Path(learned)).names["train"]))
 
 
 def _read_splits(folder: Path | None, folds: int) -> list[Split]:

@@ -102,7 +102,8 @@ def open_sources(
                 raise DatasetError(
                     f"{root} does not say which photographs its generator and filter have learned "
                     "from (it has no learned.json); synthesise it anew, or name them with "
-                    "--learned SPLIT, the split.json that they were trained by."
+                    "--learned SPLIT, the split.json that they were trained by, or --learned none "
+                    "where no photograph has taught them, as with rendered pictures."
                 )
             records = tuple(replace(record, synthetic=True) for record in dataset.records)
             sources.append(Source(role, fold, root, records, learned, dataset.digest()))

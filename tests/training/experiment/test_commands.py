@@ -61,6 +61,16 @@ def test_split_writes_folds_that_test_every_photograph_once(
     status, _, err = run(monkeypatch, capsys, "split", "--data", photographs, "--out", folds)
     assert status == 2
     assert "already exists" in err
+    given = folds_taken_out(SMALL)
+    arguments = ["--data", photographs, "--splits", folds, "--out", tmp_path / "run", *given]
+    status, out, err = run(monkeypatch, capsys, "run", *arguments, "--arms", "real", "--json")
+    assert status == 0, err
+    assert json.loads(out)["units"] == 3
+
+
+def folds_taken_out(options: list[str]) -> list[str]:
+    place = options.index("--folds")
+    return options[:place] + options[place + 2 :]
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,9 @@ def test_folders_that_do_not_say_what_they_have_learned_from_are_refused(
         prepare(inputs, tmp_path / "experiment", settings)
     split = make_folds(load_dataset(photographs), 2, groups=())[0]
     write_split(tmp_path / "split.json", split)
-    declared = replace(inputs, learned=tmp_path / "split.json")
+    untaught = prepare(replace(inputs, learned="none"), tmp_path / "untaught", settings)
+    assert all(picture.tested for picture in untaught.experiment.pictures)
+    declared = replace(inputs, learned=str(tmp_path / "split.json"))
     prepared = prepare(declared, tmp_path / "experiment", settings)
     kept = {p.file_name for p in prepared.experiment.pictures if not p.tested}
     assert kept == set(split.names["train"])
