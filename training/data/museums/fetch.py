@@ -119,7 +119,7 @@ class Fetcher:
         if stored is not None and (max_age is None or stored.age() <= max_age):
             self.counts.from_cache += 1
             return stored
-        host = httpx.URL(url).host
+        host = _host(url)
         if self._failed.get(host, 0) >= SILENT:
             raise UserError(
                 f"{host} failed {SILENT} times in a row; run the same command again later, "
@@ -138,6 +138,8 @@ class Fetcher:
         except (_AgainError, httpx.TransportError) as error:
             self._failed[host] = self._failed.get(host, 0) + 1
             raise MissingError(f"{error or type(error).__name__}") from error
+        except (httpx.TooManyRedirects, httpx.DecodingError, httpx.InvalidURL) as error:
+            raise MissingError(str(error) or type(error).__name__) from error
         except MissingError:
             self._failed[host] = 0
             raise
@@ -183,9 +185,12 @@ class Fetcher:
                 raise _AgainError("the museum continued at another place")
             self.counts.resumed += resumed
             limit = max_bytes or self._manners.max_bytes
-            with part.open(answer.headers, resumed) as file:
+            # Some compress unasked; their validators are of other bytes, so none is kept.
+            packed = "Content-Encoding" in answer.headers
+            blocks = answer.iter_bytes(_BLOCK) if packed else answer.iter_raw(_BLOCK)
+            with part.open({} if packed else answer.headers, resumed) as file:
                 size = part.size if resumed else 0
-                for block in answer.iter_raw(_BLOCK):
+                for block in blocks:
                     size += len(block)
                     if size > limit:
                         break
@@ -230,3 +235,15 @@ class Fetcher:
 
     def _count_retry(self, state: RetryCallState) -> None:
         self.counts.retries += 1
+
+
+def _host(url: str) -> str:
+    """The host of an address.
+
+    Raises:
+        MissingError: It is no address.
+    """
+    try:
+        return httpx.URL(url).host
+    except httpx.InvalidURL as error:
+        raise MissingError(f"no address: {error}") from error

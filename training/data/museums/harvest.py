@@ -64,8 +64,13 @@ def _items(
     max_age: timedelta,
     secret: dict[str, str],
 ) -> Iterator[Any]:
-    """The records, or their ids, of all pages; a page without any ends the list."""
-    after: Any = 0
+    """The records, or their ids, of all pages.
+
+    A page without any ends the list, and one that is the page before again: such a museum gives
+    everything at once, whatever page is asked for.
+    """
+    after = 0
+    before: list[Any] = []
     for page in count():
         url = _page_url(source, page, after)
         try:
@@ -75,14 +80,18 @@ def _items(
         found = values(answer, source.records)
         if page == 0 and not found:
             raise UserError(f"{museum.name} lists no records at {url}; has its API changed?")
+        if found == before:
+            return
+        before = found
         yield from found
         if source.paging is None or not found:
             return
         if source.paging.by == "cursor":
-            last = [v for item in found for v in values(item, source.paging.path)]
-            if not last or max(last) == after:
+            places = [v for item in found for v in values(item, source.paging.path)]
+            last = max((v for v in places if isinstance(v, int)), default=0)
+            if last <= after:
                 return
-            after = max(last)
+            after = last
 
 
 def _page_url(source: Source, page: int, after: object) -> str:

@@ -98,7 +98,7 @@ def _words(raw: dict[str, Any], paths: list[str]) -> tuple[str, ...]:
 def _years(raw: dict[str, Any], museum: Museum) -> tuple[int, int] | None:
     """Numeric years; a pair of zeros stands for "no date"."""
     found = [text for path in museum.fields.get("years", []) for text in texts(raw, path)]
-    if len(found) != 2 or not all(re.fullmatch(r"-?\d+", text) for text in found):
+    if len(found) != 2 or not all(re.fullmatch(r"-?\d{1,6}", text) for text in found):
         return None
     first, last = (int(text) for text in found)
     return None if first == last == 0 or first > last else (first, last)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from porcelain.errors import UserError
@@ -205,6 +208,36 @@ def test_a_page_in_place_of_json(server, fetcher):
         fetcher.json(server.url + "/list")
     server.json("/list", {"fine": True})
     assert fetcher.json(server.url + "/list") == {"fine": True}, "the page was not kept"
+
+
+def test_a_redirect_that_leads_nowhere_is_no_picture(server, fetcher):
+    for path, location in (("/loop", "/loop"), ("/odd", "http://[nowhere")):
+        server.routes[path] = Answer(b"", "text/plain", 302, {"Location": location})
+        with pytest.raises(MissingError):
+            fetcher.get(server.url + path)
+
+
+def test_an_address_that_is_none(fetcher):
+    with pytest.raises(MissingError, match="no address"):
+        fetcher.get("http://museum.example:port/a.jpg")
+
+
+def test_a_compressed_answer_nobody_asked_for(server, fetcher):
+    packed = {"Content-Encoding": "gzip"}
+    body = gzip.compress(json.dumps({"fine": True}).encode())
+    server.routes["/list"] = Answer(body, headers=packed)
+    assert fetcher.json(server.url + "/list") == {"fine": True}
+    server.routes["/odd"] = Answer(b"not packed at all", headers=packed)
+    with pytest.raises(MissingError):
+        fetcher.get(server.url + "/odd")
+
+
+def test_a_compressed_answer_that_breaks_begins_anew(server, fetcher):
+    packed = {"Content-Encoding": "gzip"}
+    body = gzip.compress(np.random.default_rng(0).bytes(200_000))
+    server.routes["/a.jpg"] = Answer(body, "image/jpeg", headers=packed)
+    server.fault("/a.jpg", Answer(body, "image/jpeg", cut=120_000, headers=packed))
+    assert fetcher.get(server.url + "/a.jpg").body.read_bytes() == gzip.decompress(body)
 
 
 def test_too_much_is_not_fetched(server, fetcher):

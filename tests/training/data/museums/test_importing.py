@@ -136,6 +136,31 @@ def test_cleveland_turns_pages_and_keeps_parts_together(server, run, tmp_path):
     assert len(list((tmp_path / "out" / "images").iterdir())) == 102
 
 
+def test_a_museum_that_gives_everything_at_once_is_asked_twice(server, run):
+    rows = [served(server, number) for number in range(3)]
+    server.json("/api/artworks/", {"data": rows})  # whatever page is asked for
+    assert run("cleveland").records == 3
+    assert server.counts()["/api/artworks/"] == 2
+
+
+def test_a_cursor_that_does_not_rise_ends_the_list(server, run):
+    pages = iter([[7, "odd", None], [7, 5], [1]])
+
+    def page(_: dict[str, str]) -> Answer:
+        rows = [{**write.artic(), "id": number} for number in next(pages)]
+        return Answer(json.dumps({"data": rows}).encode())
+
+    server.routes["/api/v1/artworks/search"] = page
+    with pytest.raises(DatasetError, match="3 records"):  # none of them has a picture
+        run("artic")
+
+
+def served(server: MuseumServer, number: int) -> dict[str, Any]:
+    url = server.picture(f"/web/{number}.jpg", jpeg_of(vessel(number, 120, 110)))
+    images = {"web": {"url": url}}
+    return write.cleveland(id=number, accession_number=f"2099.{number}", images=images)
+
+
 def test_one_picture_of_two_records_keeps_what_they_share(server, run, tmp_path):
     url = server.picture("/web/both.jpg", jpeg_of(vessel(1)))
     rows = [
