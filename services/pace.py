@@ -25,7 +25,12 @@ BURST_SECONDS: Final = 1.0
 LATE: Final = 2.0
 """How many times the longest wait work may have waited when its turn comes, in an overload."""
 LEAST: Final = 12
-"""So many may always wait, however slow the machine."""
+"""So many may wait, however slow the machine, as long as nobody had to be turned away."""
+STANDING: Final = 1.5
+"""How many times the longest wait those few may wait in an overload: short of `LATE`, or they would
+be let in only to be dropped."""
+BUSY: Final = 2
+"""One that is worked on and one that waits: with fewer the worker would idle."""
 LONGEST_RETRY: Final = 60
 
 _SMOOTHING: Final = 0.1
@@ -75,9 +80,9 @@ class Pace:
         Raises:
             Problem: 429; `Retry-After` says when the queue will be short again.
         """
-        if self._waiting < LEAST or self.wait <= self._max_wait:
-            return
         now = self._clock()
+        if self.wait <= self._max_wait or self._is_few(now):
+            return
         if self._burst_since is None:
             self._burst_since = now
         if now - self._burst_since > BURST_SECONDS or self.wait > BURST * self._max_wait:
@@ -95,8 +100,18 @@ class Pace:
     def is_late(self, since: float) -> bool:
         """Whether work that waits since then is to be dropped for the sake of others."""
         now = self._clock()
-        pressed = now - self._refused_at < self._max_wait
-        return pressed and now - since > LATE * self._max_wait
+        return self._is_pressed(now) and now - since > LATE * self._max_wait
+
+    def _is_few(self, now: float) -> bool:
+        """Whether so few wait that one more may, though it will take long."""
+        if self._waiting < BUSY:
+            return True
+        in_time = self.wait <= STANDING * self._max_wait or not self._is_pressed(now)
+        return in_time and self._waiting < LEAST
+
+    def _is_pressed(self, now: float) -> bool:
+        """Whether others have just been turned away."""
+        return now - self._refused_at < self._max_wait
 
     @contextmanager
     def turn(self) -> Iterator[Turn]:

@@ -149,6 +149,37 @@ def test_a_burst_is_let_in_whole() -> None:
     assert 0.25 < max(latencies) < BURST * 0.25
 
 
+def test_on_a_slow_machine_what_comes_too_late_is_refused_at_once_not_when_its_turn_comes() -> None:
+    slow = 6 * TURN  # twelve of them are late
+    service = Service()
+    service.serve(rate=0.5 / slow, seconds=5, each=slow)
+    service.serve(rate=5 / slow, seconds=30, each=slow)
+    service.finish(each=slow)
+    assert len(service.given_way) < 0.01 * service.refused
+    settled = service.latencies[len(service.latencies) // 10 :]
+    assert max(settled) <= LATE * 0.25
+    assert len(service.latencies) == pytest.approx((0.5 * 5 + 30) / slow, rel=0.05)
+
+
+def test_in_an_overload_one_may_wait_while_another_is_worked_on_however_slow() -> None:
+    service = Service()
+    service.serve(rate=2, seconds=60, each=2)
+    assert service.refused > 0
+    assert len(service.latencies) == pytest.approx(30, abs=5)
+
+
+def test_a_few_callers_who_wait_for_their_answers_are_not_refused_however_slow() -> None:
+    service = Service()
+    for _ in range(LEAST - 1):
+        service.come()
+    for _ in range(200):
+        before = len(service.latencies)
+        service.until(service.clock.now + 0.5, 0.5)
+        for _ in range(len(service.latencies) - before):
+            service.come()
+    assert (service.refused, service.given_way) == (0, [])
+
+
 def test_a_few_may_always_wait_however_slow_the_work_is() -> None:
     clock = Clock()
     pace = Pace(0.25, clock)
