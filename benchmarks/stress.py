@@ -53,7 +53,8 @@ def run(options: argparse.Namespace, folder: Path) -> bool:
     for name in names:
         work = folder / name
         work.mkdir()
-        setting = Setting(bundle.resolve(), corpus.pictures, work, options.seconds)
+        seconds, rate = options.seconds, options.rate
+        setting = Setting(bundle.resolve(), corpus.pictures, work, seconds, rate)
         scenario = SCENARIOS[name]
         kept &= show(f"{name}: {(scenario.__doc__ or '').strip()}", scenario(setting))
     return kept
@@ -70,6 +71,9 @@ def main() -> None:
     parser.add_argument("--mixed-sizes", action="store_true", help="also very large pictures")
     parser.add_argument(
         "--seconds", type=float, default=60.0, help="of load, in overload and mixed"
+    )
+    parser.add_argument(
+        "--rate", type=float, help="most requests per second in mixed; default: as many as go"
     )
     with tempfile.TemporaryDirectory(prefix="porcelain-stress-") as folder:
         kept = run(parser.parse_args(), Path(folder))

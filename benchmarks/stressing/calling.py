@@ -34,6 +34,8 @@ class Outcome:
     Attributes:
         at: When it was due, in seconds of `time.perf_counter`.
         seconds: From then to the end of its answer.
+        late: How long after that it was sent: the callers' own delay, on a machine too busy for
+            them.
         status: HTTP status; None if there was no answer.
         retry_after: Whether the answer says when to come back.
         error: `REFUSED`, `LOST` with a reason, or empty.
@@ -44,6 +46,7 @@ class Outcome:
     status: int | None = None
     retry_after: bool = False
     error: str = ""
+    late: float = 0.0
 
 
 @dataclass
@@ -105,7 +108,9 @@ class Connection:
 
     async def send(self, request: bytes, due: float | None = None) -> Outcome:
         """Send one request and wait for its answer; never twice."""
-        at = time.perf_counter() if due is None else due
+        begun = time.perf_counter()
+        at = begun if due is None else due
+        late = begun - at
         try:
             async with asyncio.timeout(PATIENCE):
                 reader, writer = await self._open()
@@ -122,7 +127,7 @@ class Connection:
         self._used = time.perf_counter()
         if not keep:
             self.close()
-        return Outcome(at, time.perf_counter() - at, status, retry_after)
+        return Outcome(at, time.perf_counter() - at, status, retry_after, late=late)
 
     def leave_if_idle(self) -> None:
         """Hang up if nothing was sent for a while."""

@@ -80,10 +80,12 @@ def _judge(
     told = sum(one.retry_after for one in refused)
     late = percentile(refused, 0.99)
     rate = len(good) / setting.seconds
+    delay = sorted(one.late for one in tally.outcomes)[int(0.99 * len(tally.outcomes))]
     return [
         Promise(
             f"{TIMES} times capacity for {setting.seconds:.0f} s",
-            f"capacity {capacity:.0f}/s, offered {len(tally.outcomes) / setting.seconds:.0f}/s",
+            f"capacity {capacity:.0f}/s, offered {len(tally.outcomes) / setting.seconds:.0f}/s; "
+            f"99 % sent within {delay:.2f} s of when they were due",
         ),
         Promise(
             f"p99 of what is accepted at most {CLASSIFIER.seconds:g} s",

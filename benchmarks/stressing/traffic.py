@@ -93,6 +93,7 @@ def _watch(service: Replica, samples: Samples, stop: threading.Event) -> None:
 async def _traffic(service: Replica, setting: Setting) -> Tally:
     tally, end = Tally(), time.perf_counter() + setting.seconds
     kinds = _requests(setting.pictures)
+    pause = CONNECTIONS / setting.rate if setting.rate else 0.0
 
     async def caller(seed: int) -> None:
         chance = random.Random(seed)
@@ -103,6 +104,7 @@ async def _traffic(service: Replica, setting: Setting) -> Tally:
             elif chance.random() < 0.02:
                 connection.close()
             tally.outcomes.append(await connection.send(chance.choice(kinds)))
+            await asyncio.sleep(pause * 2 * chance.random())
         connection.close()
 
     await asyncio.gather(*(caller(seed) for seed in range(CONNECTIONS)))
