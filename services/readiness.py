@@ -6,17 +6,26 @@ import os
 from pathlib import Path
 
 PREFIX = "ready-"
+_ENDED = ("Z", "X")
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this id runs."""
+    """Whether a process of this id runs.
+
+    One that has ended, and that its parent has not yet taken notice of, does not (Linux).
+    """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        # proc(5): the name in brackets may itself hold brackets; the state comes after it.
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state not in _ENDED
 
 
 class Readiness:

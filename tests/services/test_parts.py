@@ -152,6 +152,22 @@ async def _plain(_: Request) -> Response:
     return Response(b"here\n", "text/plain")
 
 
+def test_a_worker_that_was_killed_is_dead_before_its_parent_has_taken_notice(
+    tmp_path: Path,
+) -> None:
+    readiness = Readiness(tmp_path, workers=1)
+    worker = subprocess.Popen(["sleep", "60"])
+    try:
+        (tmp_path / f"ready-{worker.pid}").touch()
+        assert readiness.anyone()
+        worker.kill()
+        # WNOWAIT: dead, and for its parent to look at.
+        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+        assert not readiness.anyone()
+    finally:
+        worker.wait()
+
+
 def test_refusals_are_counted_by_whose_fault_they_are() -> None:
     registry = CollectorRegistry()
     admission = Admission(max_requests=1, max_bytes=100)
