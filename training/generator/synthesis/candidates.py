@@ -23,6 +23,8 @@ from training.generator.synthesis.variation import Originals
 
 VARIATION_COLUMN: Final = "variation_of"
 """Column of `metadata.csv` that names the photograph a picture is a variation of."""
+BEGUN_AT_COLUMN: Final = "begun_at"
+"""Column that names the picture of another folder, such as a rendered one, that it began at."""
 
 
 class Sampler(Protocol):
@@ -62,7 +64,8 @@ class Candidate:
         attempt: Counts the candidates of a kind, from 0.
         prompt: What the generator is asked for.
         seed: Of its own random numbers.
-        original: The photograph that it is a variation of, if it is one.
+        original: The picture that it is a variation of, if it is one.
+        photographed: Whether that is a training photograph.
     """
 
     kind: Kind
@@ -70,6 +73,7 @@ class Candidate:
     prompt: str
     seed: int
     original: str | None = None
+    photographed: bool = True
 
     @property
     def name(self) -> str:
@@ -85,12 +89,13 @@ class Candidate:
             generator: Digest of the bundle that made it.
         """
         known = labels_of(self.kind)
+        column = VARIATION_COLUMN if self.photographed else BEGUN_AT_COLUMN
         return Record(
             file_name,
             {task: known.get(task) for task in TASKS},
             synthetic=True,
             extra={"prompt": self.prompt, "seed": str(self.seed), "generator": generator}
-            | ({VARIATION_COLUMN: self.original} if self.original else {}),
+            | ({column: self.original} if self.original else {}),
         )
 
 

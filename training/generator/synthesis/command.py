@@ -43,6 +43,11 @@ porcelain generator synthesize --bundle runs/generator --out data/vases --count 
 porcelain generator synthesize --bundle runs/generator --data photographs --vary 0.6 \
 --classifier runs/classifier --out data/variations
 
+[bold]Forms from rendered pictures, their look from the photographs:[/]
+
+porcelain generator synthesize --bundle runs/generator --data photographs --vary 0.6 \
+--vary-from data/rendered --classifier runs/classifier --out data/variations
+
 Ends with status 1 where not one picture passed the filter.
 """
 
@@ -105,6 +110,14 @@ def synthesize(
             metavar="STRENGTH",
             help="Begin at training photographs of the kind, not at noise, and change them by "
             "this much: 0.3 keeps the form, 0.8 little more than colours.",
+        ),
+    ] = None,
+    vary_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Dataset folder to begin at in place of training photographs, such as rendered "
+            "pictures, whose forms a collection may lack.",
         ),
     ] = None,
     agreement: Annotated[
@@ -175,7 +188,7 @@ def synthesize(
     )
     kinds = tuple(parse_kind(text) for text in labels or [])
     signing = load_signing(certificate, certificate_key, demo_certificate)
-    inputs = Inputs(bundle, data, split, classifier, base, device, plan, kinds, signing)
+    inputs = Inputs(bundle, data, split, classifier, base, device, plan, kinds, signing, vary_from)
     if dry_run:
         typer.echo(plan_text(plan_synthesis(inputs, settings)), nl=False)
         return

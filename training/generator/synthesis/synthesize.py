@@ -10,6 +10,8 @@ from pathlib import Path
 
 from porcelain.bundle import Bundle, load_bundle
 from porcelain.content_credentials import Signing
+from porcelain.dataset import load_dataset
+from porcelain.errors import UserError
 from porcelain.files import atomic_folder, check_free, open_work_folder, sha256_bytes
 from porcelain.predictor import Predictor
 from porcelain.prompts import prompt_for
@@ -56,6 +58,8 @@ class Inputs:
         plan_file: A plan to follow to the letter.
         kinds: Kinds to be made, in place of a plan.
         signing: Who signs content credentials; None signs nothing.
+        vary_from: Dataset folder whose pictures variations begin at; None takes the training
+            photographs.
     """
 
     bundle: Path
@@ -67,10 +71,18 @@ class Inputs:
     plan_file: Path | None = None
     kinds: tuple[Kind, ...] = ()
     signing: Signing | None = None
+    vary_from: Path | None = None
 
     def paths(self) -> list[Path]:
         """Every file and folder that is read."""
-        given = (self.bundle, self.data, self.split, self.classifier, self.plan_file)
+        given = (
+            self.bundle,
+            self.data,
+            self.split,
+            self.classifier,
+            self.plan_file,
+            self.vary_from,
+        )
         return [path for path in given if path is not None]
 
 
@@ -185,11 +197,21 @@ def _prepare(inputs: Inputs, settings: SynthesisSettings, reporter: Reporter) ->
     for warning in warnings:
         reporter.message(warning)
     reporter.planned(plan)
-    originals = None
-    if resolved.variation is not None:
-        size = (resolved.sampling.width, resolved.sampling.height)
-        originals = find_originals(sources.training, plan, resolved.variation, size)
+    originals = _find_originals(inputs, resolved, sources, plan)
     return _Run(sources, classifier, resolved, plan, originals, warnings)
+
+
+def _find_originals(
+    inputs: Inputs, settings: SynthesisSettings, sources: Sources, plan: Plan
+) -> Originals | None:
+    if settings.variation is None:
+        if inputs.vary_from is not None:
+            raise UserError("--vary-from says what to vary; say with --vary by how much.")
+        return None
+    own = inputs.vary_from is None
+    pictures = sources.training if inputs.vary_from is None else load_dataset(inputs.vary_from)
+    size = (settings.sampling.width, settings.sampling.height)
+    return find_originals(pictures, plan, settings.variation, size, photographed=own)
 
 
 def _read_photographs(
@@ -222,7 +244,7 @@ def _sampling_identity(run: _Run) -> dict[str, object]:
     }
     if run.originals is not None:
         identity["variation"] = run.originals.strength
-        identity["photographs"] = run.originals.photographs.digest()
+        identity["photographs"] = run.originals.pictures.digest()
     return identity
 
 
@@ -247,9 +269,11 @@ def _sample(
     }
 
     def candidate(kind: Kind, attempt: int) -> Candidate:
-        original = None if run.originals is None else run.originals.of(kind, attempt)
         seed = seed_of(settings.seed, kind, attempt)
-        return Candidate(kind, attempt, prompts[kind], seed, original)
+        if run.originals is None:
+            return Candidate(kind, attempt, prompts[kind], seed)
+        original, own = run.originals.of(kind, attempt), run.originals.photographed
+        return Candidate(kind, attempt, prompts[kind], seed, original, own)
 
     state = {"kept": 0, "sampled": 0}
 

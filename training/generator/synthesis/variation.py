@@ -1,79 +1,108 @@
-"""Variations: photographs of a kind, noised and painted anew, in place of pictures from nothing.
+"""Variations: pictures of a kind, noised and painted anew, in place of pictures from nothing.
 
 Their labels hold by what they begin at, not by the prompt alone (SDEdit: Meng et al., arXiv
-2108.01073). The more is noised, the more is new, and the less the labels are sure.
+2108.01073). The more is noised, the more is new, and the less the labels are sure. They begin at
+training photographs, or at pictures of another folder: rendered ones give forms that a collection
+hardly has, and the generator, which has learned from its photographs, gives them their look.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from porcelain.dataset import Dataset
 from porcelain.errors import UserError
 from porcelain.preparation import Pixels, load_and_prepare
 from training.data.allotment import Kind
-from training.generator.synthesis.kinds import describe, kind_of, shows
+from training.generator.synthesis.kinds import describe, kind_of, labels_of, shows
 from training.generator.synthesis.plan import Plan
+
+FORM: Final = "type"
 
 
 @dataclass(frozen=True)
 class Originals:
-    """The training photographs that variations begin at.
+    """The pictures that variations begin at.
 
     Attributes:
-        photographs: The training part.
+        pictures: The training part, or another folder.
         strength: Share of the noise, above 0 to 1.
         side: Of the pictures in pixels.
-        names: Per kind, the photographs that show all its labels, in file order.
+        names: Per kind, the pictures to begin at, in file order.
+        photographed: Whether they are the collection's own.
     """
 
-    photographs: Dataset
+    pictures: Dataset
     strength: float
     side: int
     names: dict[Kind, tuple[str, ...]]
+    photographed: bool = True
 
     def of(self, kind: Kind, attempt: int) -> str:
-        """The photograph that an attempt begins at: all of a kind in turns."""
+        """The picture that an attempt begins at: all of a kind in turns."""
         names = self.names[kind]
         return names[attempt % len(names)]
 
     def read(self, name: str) -> Pixels:
-        """A photograph as the generator has seen it, RGB [side, side, 3].
+        """A picture as the generator has seen photographs, RGB [side, side, 3].
 
         Raises:
             ImageError: It cannot be read.
         """
-        return load_and_prepare(self.photographs.root / name, self.side, "letterbox")
+        return load_and_prepare(self.pictures.root / name, self.side, "letterbox")
 
 
 def find_originals(
-    photographs: Dataset, plan: Plan, strength: float, size: tuple[int, int]
+    pictures: Dataset,
+    plan: Plan,
+    strength: float,
+    size: tuple[int, int],
+    *,
+    photographed: bool = True,
 ) -> Originals:
     """What each kind of a plan can begin at.
 
+    Photographs must show all of a kind's labels. Of another folder those that show its form are
+    taken, and among them those that share the most of its other labels: a form outlasts the
+    noise, and glaze and decoration follow the prompt.
+
     Args:
-        photographs: The training part.
+        pictures: The training part, or another folder.
         plan: What is wanted.
         strength: Share of the noise.
         size: Width and height of the pictures.
+        photographed: Whether `pictures` are the training part.
 
     Raises:
-        UserError: Pictures that are not square, or a kind of which there is no photograph.
+        UserError: Pictures that are not square, or a kind that has nothing to begin at.
     """
     if size[0] != size[1]:
         raise UserError(
             f"--vary makes square pictures, as the generator has seen them, not {size[0]} x "
             f"{size[1]}."
         )
-    names = {
-        planned.kind: tuple(
-            record.file_name
-            for record in photographs.records
-            if shows(kind_of(record.labels), planned.kind)
-        )
-        for planned in plan.kinds
-    }
+    find = _that_show if photographed else _nearest
+    names = {planned.kind: find(pictures, planned.kind) for planned in plan.kinds}
     for kind, found in names.items():
         if not found:
-            raise UserError(f"No training photograph shows {describe(kind)}: nothing to vary.")
-    return Originals(photographs, strength, size[0], names)
+            place = "training photograph" if photographed else f"picture in {pictures.root}"
+            wanted = describe(kind) if photographed else labels_of(kind).get(FORM, describe(kind))
+            raise UserError(f"No {place} shows {wanted}: nothing to vary.")
+    return Originals(pictures, strength, size[0], names, photographed)
+
+
+def _that_show(pictures: Dataset, kind: Kind) -> tuple[str, ...]:
+    return tuple(r.file_name for r in pictures.records if shows(kind_of(r.labels), kind))
+
+
+def _nearest(pictures: Dataset, kind: Kind) -> tuple[str, ...]:
+    wanted = labels_of(kind)
+    form = wanted.get(FORM)
+    shared = {
+        record.file_name: sum(record.labels[task] == label for task, label in wanted.items())
+        for record in pictures.records
+        if form is None or record.labels[FORM] == form
+    }
+    most = max(shared.values(), default=0)
+    return tuple(name for name, count in shared.items() if count == most > 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +13,19 @@ import pytest
 from PIL import Image
 
 from porcelain.bundle import load_bundle
-from porcelain.dataset import load_dataset, write_metadata
+from porcelain.dataset import Record, load_dataset, write_metadata
 from porcelain.errors import DatasetError, UserError
 from porcelain.files import sha256_file
 from porcelain.synthetic_mark import is_marked_synthetic
 from porcelain.synthetic_picture import read_provenance
+from porcelain.vocabulary import TASKS
 from tests.training.generator.bundles import make_generator_bundle
 from tests.training.generator.conftest import Painter, truth
 from training.data.check import check_dataset
 from training.data.mix import mix_datasets
 from training.data.ratio import Rule
 from training.data.split import make_split, read_split, write_split
-from training.generator.synthesis.candidates import VARIATION_COLUMN
+from training.generator.synthesis.candidates import BEGUN_AT_COLUMN, VARIATION_COLUMN
 from training.generator.synthesis.filtering import Reason
 from training.generator.synthesis.kinds import kind_of
 from training.generator.synthesis.learned import read_learned
@@ -118,6 +120,36 @@ def test_variations_begin_at_training_photographs_of_their_kind(inputs, painter,
     for row in rows:
         if row.file_name:
             assert by_name[row.file_name].extra[VARIATION_COLUMN] == row.original
+
+
+def test_variations_begin_at_the_nearest_pictures_of_another_folder(inputs, painter, tmp_path):
+    rendered = tmp_path / "rendered"
+    rendered.mkdir()
+    kinds = sorted({kind_of(r.labels) for r in load_dataset(inputs.data).records})
+    records = []
+    for index, kind in enumerate(kinds):
+        # One that shares all labels, and one that has nothing but the form in common.
+        alike = dict(zip(TASKS, kind, strict=True))
+        for name, labels in (("alike", alike), ("form", {**dict.fromkeys(TASKS), "type": kind[3]})):
+            file_name = f"{name}-{index}.png"
+            Image.new("RGB", (32, 32), (index, 90, 90)).save(rendered / file_name)
+            records.append(Record(file_name, labels))
+    write_metadata(rendered, records)
+    out = tmp_path / "variations"
+    square = SETTINGS.model_copy(update={"variation": 0.4, "height": SETTINGS.width})
+    with pytest.raises(UserError, match="by how much"):
+        synthesize(replace(inputs, vary_from=rendered), out, SETTINGS)
+    synthesize(replace(inputs, vary_from=rendered), out, square)
+    rows = manifest(out)
+    assert len(painter.varied) == len(rows) > 0
+    for row in rows:
+        assert row.original == f"alike-{kinds.index(kind_of(row.labels))}.png"
+    for record in load_dataset(out).records:
+        assert record.extra[BEGUN_AT_COLUMN].startswith("alike-")
+        assert VARIATION_COLUMN not in record.extra
+    write_metadata(rendered, [replace(r, labels=r.labels | {"type": "other"}) for r in records])
+    with pytest.raises(UserError, match="nothing to vary"):
+        synthesize(replace(inputs, vary_from=rendered), tmp_path / "none", square)
 
 
 def test_variations_need_photographs_and_squares(inputs, generator, painter, tmp_path):
