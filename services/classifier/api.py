@@ -25,7 +25,7 @@ from services.rest import Route
 FORM_OVERHEAD = 64 * 1024  # boundaries, part headers and option fields around the pictures
 OPTION_PARTS = 8
 SIDE_BY_SIDE = 8  # pictures of one batch request that wait for the model at a time
-OPTIONS = {"top_k", "explain", "label_sets", "coverage", "similar"}
+OPTIONS = {"top_k", "explain", "label_sets", "coverage", "similar", "watermark"}
 REPEATED = frozenset({"object"})
 _TRUE = {"true", "1", "yes", "on"}
 _FALSE = {"false", "0", "no", "off"}
@@ -168,11 +168,19 @@ class ClassifierApi:
         ):
             raise bad_request("option", f"top_k must be a whole number from 1 to {largest}.")
         explain = _flag(fields, "explain")
-        return Options(int(top_k), explain, self._coverage(fields), self._similar(fields))
+        looked_for = {"watermark": str(self._settings.check_watermark), **fields}
+        return Options(
+            int(top_k),
+            explain,
+            self._coverage(fields),
+            self._similar(fields),
+            _flag(looked_for, "watermark"),
+        )
 
     def _coverage(self, fields: dict[str, str]) -> float | None:
         """The coverage of the label sets that are asked for; None where none are."""
-        wanted = _flag(fields, "label_sets")
+        # Who says a coverage asks for the sets.
+        wanted = _flag({"label_sets": str("coverage" in fields), **fields}, "label_sets")
         try:
             coverage = float(fields.get("coverage", DEFAULT_COVERAGE))
         except ValueError:

@@ -61,6 +61,9 @@ class Options:
     similar: int = 0
     """How many training pictures to list."""
 
+    watermark: bool = False
+    """Whether to look for the watermark of generated pictures."""
+
 
 class Classifier(ABC):
     """Answers one picture at a time; many may wait."""
@@ -70,7 +73,6 @@ class Classifier(ABC):
     ) -> None:
         self._info = bundle.classifier
         self._limits = settings.limits
-        self._check_watermark = settings.check_watermark
         self._metrics = metrics
         self._similar = SimilarPictures(bundle)
         self._executor = ThreadPoolExecutor(settings.jobs, thread_name_prefix="classify")
@@ -140,7 +142,7 @@ class Classifier(ABC):
             "image": {"width": decoded.width, "height": decoded.height, "format": decoded.format},
             "predictions": shaped_predictions(predictions),
         }
-        if warnings := synthetic_warnings(data, self._limits, watermark=self._check_watermark):
+        if warnings := synthetic_warnings(data, self._limits, watermark=options.watermark):
             answer["warnings"] = warnings
         threshold = self._info.in_domain_threshold
         if threshold is not None and outputs.domain is not None:

@@ -74,7 +74,7 @@ def _option_schemas(settings: ClassifierSettings) -> Json:
             "minimum": LEAST_COVERAGE,
             "maximum": LARGEST_COVERAGE,
             "default": DEFAULT_COVERAGE,
-            "description": "Of the label sets.",
+            "description": "Of the label sets; given alone, it asks for them.",
         },
         "similar": {
             "type": "integer",
@@ -83,6 +83,12 @@ def _option_schemas(settings: ClassifierSettings) -> Json:
             "default": 0,
             "description": "How many training pictures to list that are most like this one, with "
             "their labels. 400 where the bundle keeps no index of them.",
+        },
+        "watermark": {
+            "type": "boolean",
+            "default": settings.check_watermark,
+            "description": "Also look for the invisible watermark of generated pictures, and warn. "
+            "It takes about as long as the answer, and longer for a large picture.",
         },
     }
 

@@ -32,8 +32,9 @@ class ClassifierSettings(ServiceSettings):
         max_batch: Most pictures in one request.
         max_batch_bytes: Most bytes of a request with several pictures.
         max_top_k: Largest `top_k`.
-        check_watermark: Also look for our generators' watermark, which decodes every picture once
-            more, at full size; the marks in its metadata are looked for in any case.
+        check_watermark: Also look for our generators' watermark where a request does not say
+            whether to. It decodes every picture once more, at full size; the marks in its metadata
+            are looked for in any case.
     """
 
     device: Literal["cpu", "cuda"] = "cpu"

@@ -84,6 +84,8 @@ def test_impossible_coverages_and_models_without_calibration_are_refused(
 
     able, unable = api(knowing), api(plain)
     assert able._options({"label_sets": "true", "coverage": "0.8"}).coverage == 0.8
+    assert able._options({"coverage": "0.8"}).coverage == 0.8
+    assert able._options({"label_sets": "false", "coverage": "0.8"}).coverage is None
     assert able._options({}).coverage is None
     for value in ("2", "nan", "much"):
         with pytest.raises(Problem):

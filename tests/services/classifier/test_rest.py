@@ -10,9 +10,11 @@ import socket
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
+from porcelain.watermark import embed_watermark
 from services.classifier.schemas import (
     BatchAnswer,
     ClassifyAnswer,
@@ -360,6 +362,17 @@ def test_a_picture_is_like_the_training_pictures_or_not(server: Server) -> None:
         assert answer["in_domain"]["value"] is inside
         assert -1 <= answer["in_domain"]["score"] <= 1
     assert server.metrics()['porcelain_domain_pictures_total{in_domain="false"}'] >= 1
+
+
+def test_the_watermark_of_a_generated_picture_is_warned_of_when_asked(server: Server) -> None:
+    pixels = np.random.default_rng(1).integers(60, 200, (16, 16, 3), dtype=np.uint8)
+    plain = Image.fromarray(pixels).resize((256, 256), Image.Resampling.BICUBIC)
+    marked = pictures.jpeg(Image.fromarray(embed_watermark(np.asarray(plain))))
+    assert "warnings" not in server.classify(marked).json()
+    (warning,) = server.classify(marked, watermark="true").json()["warnings"]
+    assert "watermark of a generated one" in warning
+    assert "warnings" not in server.classify(pictures.jpeg(plain), watermark="true").json()
+    assert server.classify(marked, watermark="perhaps").status_code == 400
 
 
 def test_label_sets_come_when_asked_for_with_the_chance_asked_for(server: Server) -> None:
