@@ -20,7 +20,7 @@ from training.experiment.settings import ExperimentSettings
 from training.experiment.sources import UNFILTERED, UNTUNED
 from training.generator.synthesis.candidates import Candidate, CandidateStore, Sampler, seed_of
 from training.generator.synthesis.kinds import labels_of
-from training.generator.synthesis.learned import Learned, learned_by, write_learned
+from training.generator.synthesis.learned import learned_by, write_learned
 from training.generator.synthesis.plan import Plan
 from training.generator.synthesis.settings import SynthesisSettings
 from training.generator.synthesis.synthesize import Inputs as SynthesisInputs
@@ -163,7 +163,8 @@ def _sample_plan(
                 shutil.copyfile(path, folder / candidate.name)
                 records.append(candidate.record(candidate.name, name))
         write_metadata(folder, records)
-        learned = learned_by(bundle, None) if tuned else Learned()
+        # Of the base too: `generator pretrain --base` may have taught it the same photographs.
+        learned = learned_by(bundle, None)
         if learned is not None:
             write_learned(folder, learned)
     shutil.rmtree(work)

@@ -60,7 +60,8 @@ def test_a_generator_fills_every_arm_and_only_what_it_has_not_seen_is_tested(
     train = set(read_split(photographs / "split.json").names["train"])
     assert read_learned(made["synthetic"]).names == train
     assert read_learned(made["unfiltered"]).names == train
-    assert read_learned(made["untuned"]).names == set()
+    # Its base may have been trained on with the same photographs.
+    assert read_learned(made["untuned"]).names == read_learned(made["unfiltered"]).names != set()
     tested = {p.file_name for p in results.experiment.pictures if p.tested}
     assert tested
     assert not tested & train
