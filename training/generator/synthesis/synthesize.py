@@ -10,8 +10,6 @@ from pathlib import Path
 
 from porcelain.bundle import Bundle, load_bundle
 from porcelain.content_credentials import Signing
-from porcelain.dataset import load_dataset
-from porcelain.errors import UserError
 from porcelain.files import atomic_folder, check_free, open_work_folder, sha256_bytes
 from porcelain.predictor import Predictor
 from porcelain.prompts import prompt_for
@@ -40,7 +38,7 @@ from training.generator.synthesis.results import (
 from training.generator.synthesis.rounds import sample_until_met
 from training.generator.synthesis.settings import SynthesisSettings
 from training.generator.synthesis.sources import Sources, open_sources
-from training.generator.synthesis.variation import Originals, find_originals
+from training.generator.synthesis.variation import Originals, open_originals
 
 
 @dataclass(frozen=True)
@@ -197,21 +195,8 @@ def _prepare(inputs: Inputs, settings: SynthesisSettings, reporter: Reporter) ->
     for warning in warnings:
         reporter.message(warning)
     reporter.planned(plan)
-    originals = _find_originals(inputs, resolved, sources, plan)
+    originals = open_originals(sources, plan, resolved, inputs.vary_from)
     return _Run(sources, classifier, resolved, plan, originals, warnings)
-
-
-def _find_originals(
-    inputs: Inputs, settings: SynthesisSettings, sources: Sources, plan: Plan
-) -> Originals | None:
-    if settings.variation is None:
-        if inputs.vary_from is not None:
-            raise UserError("--vary-from says what to vary; say with --vary by how much.")
-        return None
-    own = inputs.vary_from is None
-    pictures = sources.training if inputs.vary_from is None else load_dataset(inputs.vary_from)
-    size = (settings.sampling.width, settings.sampling.height)
-    return find_originals(pictures, plan, settings.variation, size, photographed=own)
 
 
 def _read_photographs(

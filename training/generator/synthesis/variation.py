@@ -9,14 +9,17 @@ hardly has, and the generator, which has learned from its photographs, gives the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from porcelain.dataset import Dataset
+from porcelain.dataset import Dataset, load_dataset
 from porcelain.errors import UserError
 from porcelain.preparation import Pixels, load_and_prepare
 from training.data.allotment import Kind
 from training.generator.synthesis.kinds import describe, kind_of, labels_of, shows
 from training.generator.synthesis.plan import Plan
+from training.generator.synthesis.settings import SynthesisSettings
+from training.generator.synthesis.sources import Sources
 
 FORM: Final = "type"
 
@@ -51,6 +54,30 @@ class Originals:
             ImageError: It cannot be read.
         """
         return load_and_prepare(self.pictures.root / name, self.side, "letterbox")
+
+
+def open_originals(
+    sources: Sources, plan: Plan, settings: SynthesisSettings, folder: Path | None
+) -> Originals | None:
+    """What the pictures of a synthesis begin at; None where they begin at noise.
+
+    Args:
+        sources: With the photographs.
+        plan: What is wanted.
+        settings: Resolved.
+        folder: Dataset folder to begin at in place of the training photographs.
+
+    Raises:
+        UserError: A folder without a strength, or as `find_originals`.
+        DatasetError: Not a dataset folder.
+    """
+    if settings.variation is None:
+        if folder is not None:
+            raise UserError("--vary-from says what to vary; say with --vary by how much.")
+        return None
+    pictures = sources.training if folder is None else load_dataset(folder)
+    size = (settings.sampling.width, settings.sampling.height)
+    return find_originals(pictures, plan, settings.variation, size, photographed=folder is None)
 
 
 def find_originals(
