@@ -30,14 +30,12 @@ class ClassifyTab:
         self._training = training
         self._names = Names()
         self._room = Room(settings)
-        self._answers: list[tuple[str, dict[str, Any]]] = []
+        self._answers: list[tuple[str, dict[str, Any] | str]] = []
 
     def build(self) -> None:
         """Lay the tab out."""
         with ui.column().classes("w-full gap-4"):
-            self._upload = picture_upload(
-                self._room, "Drop photographs here, or choose them with +", self._classify
-            ).mark("classify-upload")
+            self._upload = picture_upload(self._room, "Drop photographs here", self._classify)
             with ui.row().classes("gap-2") as self._actions:
                 ui.button("Download as CSV", icon="download", on_click=self._download).props(
                     "outline no-caps"
@@ -60,6 +58,7 @@ class ClassifyTab:
             card.clear()
             with card:
                 show_error(name, str(error))
+            self._answers.append((name, str(error)))
             return
         similar = answer.get("similar") or []
         copies = await run.io_bound(training_copies, similar, self._training)
@@ -95,6 +94,9 @@ class ClassifyTab:
                 return
             button.set_visibility(False)
             with maps:
+                ui.label(
+                    "The brighter a place, the less sure the model is of its answer without it."
+                ).classes("col-span-full porcelain-quiet")
                 for task, uri in explained["explanation"].items():
                     with ui.column().classes("gap-1"):
                         ui.image(uri).classes("porcelain-picture w-full").props(
@@ -145,13 +147,20 @@ def _show_task(task: str, prediction: dict[str, Any], names: Names) -> None:
             if prediction["abstained"]:
                 ui.label("not sure").classes("porcelain-unsure")
         for place, one in enumerate(prediction["top"][:SHOWN]):
-            share = round(100 * one["probability"])
             with ui.row().classes("w-full justify-between no-wrap"):
                 name = ui.label(names.label(task, one["label"]))
-                value = ui.label(f"{share} %")
+                value = ui.label(percent(one["probability"]))
                 (name if place == 0 else value).classes("font-medium" if place == 0 else "")
-            with ui.element("div").classes(f"porcelain-bar w-full {'' if place == 0 else 'faint'}"):
-                ui.element("div").style(f"width: {share}%")
+            look = "faint" if place else "doubtful" if prediction["abstained"] else ""
+            with ui.element("div").classes(f"porcelain-bar w-full {look}"):
+                ui.element("div").style(f"width: {100 * one['probability']:.1f}%")
+
+
+def percent(probability: float) -> str:
+    """For people: no model is certain, so that neither 0 nor 100 % is said."""
+    if probability < 0.005:
+        return "< 1 %"
+    return "> 99 %" if probability > 0.995 else f"{100 * probability:.0f} %"
 
 
 def _attribute(text: str) -> str:

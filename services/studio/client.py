@@ -136,6 +136,7 @@ class ClassifierClient(RestClient):
         fields = {
             "top_k": str(min(top_k, most)),
             "explain": str(explain).lower(),
+            "watermark": str(not explain).lower(),  # told with the first answer
         }
         if similar and model.get("similar"):
             fields["similar"] = str(similar)

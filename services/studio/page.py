@@ -31,23 +31,32 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; }
 .porcelain-bar { height: 8px; background: #e8ece8; border-radius: 4px; overflow: hidden; }
 .porcelain-bar > div { height: 100%; background: #2b5797; border-radius: 4px; }
 .porcelain-bar.faint > div { background: #a9bcd6; }
+.porcelain-bar.doubtful > div { background: #c99a2e; }
 .porcelain-picture { border-radius: 8px; background: #eef1ee; overflow: hidden; }
 .porcelain-chosen { outline: 3px solid #2b5797; outline-offset: 2px; }
 .porcelain-key { border: 1px solid #c5ccd6; border-radius: 4px; padding: 0 .35rem;
   font-size: .8rem; background: #fff; }
 .porcelain-number { border: 1px solid currentColor; border-radius: 3px; padding: 0 .25rem;
   margin-right: .35rem; font-size: .7rem; line-height: 1.2; opacity: .75; }
-.porcelain-another { width: 7rem; font-size: .8rem; }
+.porcelain-choice { font-size: .85rem; min-height: 2rem; }
+.porcelain-another { width: 7rem; font-size: .85rem; }
 .porcelain-another .q-field__control, .porcelain-another .q-field__marginal,
-.porcelain-another .q-field__native { height: 1.6rem; min-height: 1.6rem; padding: 0; }
-.porcelain-another .q-field__label { top: .3rem; font-size: .8rem; }
+.porcelain-another .q-field__native { height: 2rem; min-height: 2rem; padding: 0; }
+.porcelain-another .q-field__label { top: .4rem; font-size: .85rem; }
 .porcelain-similar { border: 1px solid #e2e6e1; border-radius: 8px; padding: .6rem;
-  min-width: 0; overflow-wrap: anywhere; }
+  flex: 0 0 9rem; min-width: 0; overflow-wrap: anywhere; }
 .porcelain-upload { width: 100%; box-shadow: none; border: 2px dashed #b9c6d8;
-  border-radius: 12px; }
+  border-radius: 12px; max-height: none; background: #fff; }
+.porcelain-upload .q-uploader__header { background: transparent; color: inherit; }
+.porcelain-upload .q-uploader__list { display: none; } /* each has a card of its own below */
+.porcelain-panel:focus { outline: none; }
+.porcelain-touch { display: none; }
+@media (pointer: coarse) {
+  .porcelain-touch { display: inline-flex; }
+  .porcelain-mouse, .porcelain-keys, .porcelain-number { display: none; }
+  .porcelain-choice { min-height: 2.5rem; }
+}
 @media (max-width: 480px) { .q-tab__icon { display: none; } }
-.porcelain-upload .q-uploader__list { min-height: 3rem; }
-.porcelain-upload .q-uploader__file { display: none; } /* each has a card of its own below */
 """
 
 

@@ -57,15 +57,14 @@ class ReviewTab:
 
         ui.keyboard(on_key=pressed)
         with ui.column().classes("w-full gap-4"):
-            self._upload = picture_upload(
-                self._room, "Drop the photographs to review here", self._add
-            ).mark("review-upload")
+            picture_upload(self._room, "Drop the photographs to review here", self._add)
             ui.label(
                 "The least certain and most different come first. Confirmed pictures become a "
                 "dataset folder to train on."
             ).classes("porcelain-quiet")
             self._errors = ui.column().classes("w-full gap-2")
-            self._panel = ui.element("section").classes("w-full")
+            self._panel = ui.element("section").classes("w-full porcelain-panel")
+            self._panel.props("tabindex=-1 aria-label=Review")
 
     async def _add(self, name: str, data: bytes) -> None:
         try:
@@ -75,9 +74,13 @@ class ReviewTab:
             with self._errors:
                 show_error(name, str(error))
             return
+        first = not self._queue.items
         self._queue.add(Item(name, data, answer))
         self._queue.sort()
         await self._refresh()
+        if first:
+            # Else the keys would go to the button that the pictures were chosen with.
+            ui.run_javascript(f"getHtmlElement({self._panel.id}).focus({{preventScroll: true}})")
 
     async def _refresh(self) -> None:
         queue = self._queue
@@ -97,26 +100,35 @@ class ReviewTab:
                         ).set_enabled(bool(queue.done))
             if item is None:
                 ui.label("All pictures are confirmed.").classes("porcelain-quiet")
+                self._show_back()
             else:
                 self._show(item, str(picture))
 
     def _show(self, item: Item, picture: str) -> None:
         with ui.element("div").classes("grid grid-cols-1 sm:grid-cols-2 gap-5 w-full"):
             with ui.column().classes("gap-2"):
-                ui.image(picture).props("fit=contain").classes("porcelain-picture w-full max-h-96")
+                ui.image(picture).props('fit=contain alt="Picture under review"').classes(
+                    "porcelain-picture w-full max-h-96"
+                )
                 ui.label(item.name).classes("porcelain-quiet break-all")
                 show_warnings(item.answer)
             with ui.column().classes("gap-4 w-full"):
                 for task in TASKS:
                     self._show_task(item, task)
-        with ui.row().classes("gap-3 porcelain-quiet"):
+        with ui.row().classes("gap-2"):
+            confirm = partial(self._press, "Enter")
+            ui.button("Confirm and next", icon="check", on_click=confirm).props("no-caps")
+            if self._queue.place:
+                self._show_back()
+        with ui.row().classes("gap-3 porcelain-quiet porcelain-keys"):
             for key, meaning in KEYS:
                 with ui.row().classes("gap-1 items-center"):
                     ui.label(key).classes("porcelain-key")
                     ui.label(meaning)
-        ui.button("Confirm and next", icon="check", on_click=lambda: self._press("Enter")).props(
-            "no-caps"
-        )
+
+    def _show_back(self) -> None:
+        back = partial(self._press, "Backspace")
+        ui.button("Back", icon="arrow_back", on_click=back).props("flat no-caps")
 
     def _show_task(self, item: Item, task: str) -> None:
         active = task == self._queue.task
@@ -134,8 +146,8 @@ class ReviewTab:
                     kind = "unelevated" if label == chosen else "outline"
                     button = ui.button(
                         on_click=partial(self._choose, item, task, label),
-                    ).props(f"{kind} dense no-caps size=sm")
-                    with button.classes("px-2"):
+                    ).props(f"{kind} dense no-caps")
+                    with button.classes("px-2 porcelain-choice"):
                         key = _key(candidates, label)
                         if active and len(key) == 1:  # keys are of the question in turn
                             ui.label(key).classes("porcelain-number")

@@ -31,7 +31,12 @@ def show_similar(
     """
     with ui.column().classes("w-full gap-2 mt-3").mark("similar"):
         ui.label("Most similar pictures that the model learned from").classes("font-medium")
-        with ui.element("div").classes("grid grid-cols-2 sm:grid-cols-5 gap-3 w-full"):
+        # On a phone they stand in one row that is pushed aside.
+        with (
+            ui.element("div")
+            .classes("flex no-wrap overflow-x-auto sm:grid sm:grid-cols-5 gap-3 w-full")
+            .props('tabindex=0 role=group aria-label="Similar training pictures"')
+        ):
             for one, copy in zip(similar, copies, strict=True):
                 with ui.element("div").classes("porcelain-similar"):
                     _show_one(one, copy, names)

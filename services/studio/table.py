@@ -14,23 +14,26 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def answers_csv(
-    answers: Iterable[tuple[str, Mapping[str, Any]]], names: Names | None = None
+    answers: Iterable[tuple[str, Mapping[str, Any] | str]], names: Names | None = None
 ) -> bytes:
     """The table of named answers of `/v1/classify`, UTF-8 with a byte order mark for Excel.
 
     Args:
-        answers: File names and answers.
+        answers: File names and answers; in place of one, why there is none.
         names: What labels are called.
     """
     columns = ["file_name"]
     for task in TASKS:
         columns += [task, f"{task}_name", f"{task}_probability", f"{task}_not_sure"]
-    columns += ["in_domain", "in_domain_score", "warnings", "model_digest"]
+    columns += ["in_domain", "in_domain_score", "warnings", "model_digest", "error"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(columns)
     for name, answer in answers:
-        writer.writerow([_harmless(name), *_cells(answer, names or Names())])
+        if isinstance(answer, str):
+            writer.writerow([_harmless(name), *[""] * (len(columns) - 2), answer])
+        else:
+            writer.writerow([_harmless(name), *_cells(answer, names or Names()), ""])
     return text.getvalue().encode("utf-8-sig")
 
 

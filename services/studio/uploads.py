@@ -48,9 +48,48 @@ class Room:
 Taken = Callable[[str, bytes], Awaitable[None]]
 
 
-def picture_upload(room: Room, label: str, taken: Taken) -> ui.upload:
-    """The place where pictures are dropped or chosen; each is handed on as it arrives."""
+@dataclass(frozen=True)
+class PictureUpload:
+    """The two ways in: files, and a phone's camera."""
 
+    files: ui.upload
+    camera: ui.upload
+
+    def reset(self) -> None:
+        """Forget what was sent."""
+        self.files.reset()
+        self.camera.reset()
+
+
+def picture_upload(room: Room, label: str, taken: Taken) -> PictureUpload:
+    """The place where pictures are dropped, chosen or taken; each is handed on as it arrives."""
+    upload = _upload(room, taken, multiple=True).classes("porcelain-upload")
+    # `accept` alone offers no camera on every phone; `capture` opens it at once.
+    camera = _upload(room, taken, multiple=False).props("capture=environment").classes("hidden")
+    most = room.settings.max_upload_bytes // (1024 * 1024)
+    with upload.add_slot("header"), ui.column().classes("items-center w-full gap-2 p-4 sm:p-6"):
+        ui.label(label).classes("text-lg text-center porcelain-mouse")
+        with ui.row().classes("gap-2 justify-center"):
+            with ui.button("Choose photographs", icon="add_photo_alternate") as choose:
+                ui.element("q-uploader-add-trigger")
+            take = ui.button("Take a photograph", icon="photo_camera").classes("porcelain-touch")
+        # In the browser: it opens a file dialog only in answer to a press there.
+        for button, way in ((choose, upload), (take, camera)):
+            button.props("no-caps outline")
+            pick = f"event => getElement({way.id}).$refs.qRef.pickFiles(event)"
+            button.on("click", js_handler=pick)
+        ui.label(f"JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF, up to {most} MB each").classes(
+            "porcelain-quiet text-center"
+        )
+        sending = ui.linear_progress(show_value=False).props("indeterminate").classes("w-full")
+        sending.set_visibility(False)
+    for way in (upload, camera):
+        way.on("uploading", lambda: sending.set_visibility(True), args=[])
+        way.on("finish", lambda: sending.set_visibility(False), args=[])
+    return PictureUpload(upload, camera)
+
+
+def _upload(room: Room, taken: Taken, *, multiple: bool) -> ui.upload:
     async def arrived(event: events.UploadEventArguments) -> None:
         size = event.file.size()
         refusal = room.refusal(size)
@@ -64,15 +103,13 @@ def picture_upload(room: Room, label: str, taken: Taken) -> ui.upload:
         ui.notify("A file was not taken: it is too large or no picture.", type="negative")
 
     upload = ui.upload(
-        multiple=True,
+        multiple=multiple,
         auto_upload=True,
-        label=label,
         max_file_size=room.settings.max_upload_bytes,
         on_upload=arrived,
         on_rejected=rejected,
     )
-    # On a phone `accept` alone offers the camera beside the gallery.
-    return upload.props("accept=image/* flat").classes("porcelain-upload")
+    return upload.props("accept=image/* flat")
 
 
 def thumbnail(data: bytes, limits: DecodeLimits | None = None, side: int = THUMBNAIL) -> str:

@@ -115,7 +115,9 @@ def test_upload_answer_heat_map_and_table(page: playwright.Page, tmp_path: Path)
     assert all("rubescent" in text for text in similar.all_inner_texts())
     with page.expect_download() as download:
         page.get_by_text("Download as CSV").click()
-    assert "red.jpg,red" in Path(download.value.path()).read_text(encoding="utf-8-sig")
+    table = Path(download.value.path()).read_text(encoding="utf-8-sig")
+    assert "red.jpg,red" in table
+    assert "corrupt or truncated" in table
 
 
 def test_what_is_unlike_training_is_said(page: playwright.Page, tmp_path: Path) -> None:
@@ -152,9 +154,12 @@ def test_review_by_keyboard_alone(
     for key in ("ArrowRight", "ArrowRight", "Enter"):
         page.keyboard.press(key)
     page.get_by_text("The least certain and most different").wait_for()
-    page.set_input_files(FILE, [photograph(tmp_path, colour) for colour in ("red", "lime")])
+    page.keyboard.press("Tab")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files([photograph(tmp_path, colour) for colour in ("red", "lime")])
     page.get_by_text("0 of 2 confirmed").wait_for()
-    page.evaluate("document.activeElement.blur()")
+    page.wait_for_function("document.activeElement.ariaLabel === 'Review'")
     for key in ("3", "Enter"):
         page.keyboard.press(key)
     page.get_by_text("1 of 2 confirmed").wait_for()
@@ -192,6 +197,47 @@ def test_review_by_mouse_reaches_labels_that_no_button_shows(
     assert (tmp_path / "reviewed" / record.file_name).read_bytes() == (
         tmp_path / "red.jpg"
     ).read_bytes()
+
+
+def test_what_was_confirmed_can_be_gone_back_to_by_touch(
+    page: playwright.Page, tmp_path: Path
+) -> None:
+    page.get_by_role("tab", name="Review").click()
+    page.set_input_files(FILE, photograph(tmp_path, "red"))
+    page.get_by_role("button", name="Confirm and next").click()
+    page.get_by_text("All pictures are confirmed.").wait_for()
+    page.get_by_role("button", name="Back").click()
+    page.get_by_role("button", name="Confirm and next").wait_for()
+
+
+def test_a_phone_offers_its_camera(
+    browser: playwright.Browser, studio: Server, tmp_path: Path
+) -> None:
+    phone = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    page = phone.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(studio.url)
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Take a photograph").tap()
+    assert chooser.value.element.get_attribute("capture") == "environment"
+    assert not chooser.value.is_multiple()
+    chooser.value.set_files(photograph(tmp_path, "red"))
+    page.get_by_text("rubescent").first.wait_for()
+    phone.close()
+
+
+def test_a_computer_offers_files_alone(page: playwright.Page) -> None:
+    page.get_by_role("button", name="Choose photographs").wait_for()
+    assert page.get_by_role("button", name="Take a photograph").count() == 0
+    choosers = []
+    page.on("filechooser", lambda one: choosers.append(one))
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Choose photographs").click()
+    assert chooser.value.is_multiple()
+    page.wait_for_timeout(500)
+    assert len(choosers) == 1, "one press, one dialog"
 
 
 def test_services_that_are_down_are_said(browser: playwright.Browser, tmp_path: Path) -> None:

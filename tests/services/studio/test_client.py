@@ -12,6 +12,7 @@ import pytest
 
 from porcelain.errors import UserError
 from services.settings import load_settings
+from services.studio.classify_tab import percent
 from services.studio.client import ClassifierClient, ServiceError
 from services.studio.settings import StudioSettings
 from services.studio.table import answers_csv
@@ -75,12 +76,22 @@ def test_a_service_that_is_down_is_said(error: Exception, said: str) -> None:
 
 def test_the_table_opens_in_a_spreadsheet_and_runs_no_formula() -> None:
     found = answer(0.6, 0.3, 0.1, abstained=True, in_domain={"value": False, "score": 0.2})
-    text = answers_csv([("=cmd()", found)]).decode("utf-8-sig")
-    (row,) = csv.DictReader(io.StringIO(text))
+    text = answers_csv([("=cmd()", found), ("b.jpg", "Broken, alas.")]).decode("utf-8-sig")
+    row, failed = csv.DictReader(io.StringIO(text))
     assert row["file_name"] == "'=cmd()"
     assert (row["dynasty"], row["dynasty_probability"]) == ("a", "0.6")
     assert row["dynasty_not_sure"] == "True"
     assert row["in_domain"] == "False"
+    assert row["error"] == failed["dynasty"] == ""
+    assert (failed["file_name"], failed["error"]) == ("b.jpg", "Broken, alas.")
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"),
+    [(1.0, "> 99 %"), (0.994, "99 %"), (0.5, "50 %"), (0.006, "1 %"), (0.0, "< 1 %")],
+)
+def test_no_answer_is_said_to_be_certain(probability: float, said: str) -> None:
+    assert percent(probability) == said
 
 
 def test_an_address_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
