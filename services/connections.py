@@ -21,6 +21,9 @@ from services.settings import ConnectionLimits
 
 LINGER_SECONDS: Final = 5.0
 """For how long a body is read on whose request is answered already, so that the answer arrives."""
+MOST_AHEAD: Final = 16
+"""So many requests may wait on a connection behind the one that is answered. Without a bound a
+caller that sends thousands ahead fills the memory, and the event loop with parsing them."""
 FIRST_REQUEST_SECONDS: Final = 0.5
 """What a caller who has just connected has to send a request when the service stops."""
 PROBE_SECONDS: Final = 30
@@ -84,6 +87,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if size > self.limits.head_bytes:
             self._refusal = _long_head(self.limits.head_bytes)
             raise ValueError("head too long")  # ends in send_400_response
+        if len(self.pipeline) >= MOST_AHEAD:
+            self._refusal = _many_ahead()
+            self.pipeline.clear()
+            self._nobody_listens()  # an answer after the refusal would be taken for another's
+            raise ValueError("too many requests ahead")
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -139,6 +147,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         lines += [f"{name}: {value}" for name, value in headers.items()]
         self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
         self.transport.close()
+        self._within("answer", self.limits.send_seconds, self._abort)
 
     def _head_is_late(self) -> None:
         if self._head_bytes == 0:
@@ -192,6 +201,16 @@ def _long_head(most: int) -> Problem:
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
         "headers_too_large",
         f"The request's first line and headers have more than {most:,} bytes; send fewer.",
+    )
+
+
+def _many_ahead() -> Problem:
+    return Problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "too_many_ahead",
+        f"More than {MOST_AHEAD} requests were sent on one connection without waiting for their "
+        "answers; send them again, and wait.",
+        {"Retry-After": "1"},
     )
 
 

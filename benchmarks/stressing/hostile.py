@@ -70,6 +70,7 @@ async def _attack(port: int, requests: list[bytes]) -> tuple[dict[str, list[floa
         "nothing at all": _silence,
         "half a request, then silence": _half,
         "answers that are not read": _unread,
+        "thousands of requests ahead": _ahead,
         "headers without end": _endless_head,
         "a body without end": _endless_body,
     }
@@ -139,12 +140,16 @@ async def _half(streams: Streams) -> None:
 async def _unread(streams: Streams) -> None:
     writer = streams[1]
     writer.transport.pause_reading()  # type: ignore[attr-defined]  # of transports that read
-    request = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 50
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 10
     while not writer.transport.is_closing():
         writer.write(request)
         await writer.drain()
         await asyncio.sleep(0.05)
     raise ConnectionResetError
+
+
+async def _ahead(streams: Streams) -> None:
+    await _pour(streams, b"", b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
 
 
 async def _endless_head(streams: Streams) -> None:

@@ -145,6 +145,28 @@ def test_one_connection_too_many_is_told_so(limited: Server) -> None:
     assert limited.get("/livez").status_code == 200
 
 
+def test_a_few_requests_sent_ahead_are_answered_in_order(limited: Server) -> None:
+    paths = [b"/livez", b"/nowhere", b"/readyz"]
+    ahead = b"".join(b"GET " + path + b" HTTP/1.1\r\nHost: a\r\n\r\n" for path in paths)
+    with connect(limited) as connection:
+        last = b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        connection.sendall(ahead + last)
+        text = received(connection)
+    assert [part[:3] for part in text.split(b"HTTP/1.1 ")[1:]] == [b"200", b"404", b"200", b"200"]
+
+
+def test_who_sends_thousands_of_requests_ahead_is_refused_at_once(limited: Server) -> None:
+    begun = time.monotonic()
+    with connect(limited) as connection:
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 3000)
+        status, headers, _ = answer(connection)
+    assert status == 429
+    assert headers["retry-after"] == "1"
+    assert headers["connection"] == "close"
+    assert time.monotonic() - begun < HEAD_SECONDS
+    assert limited.get("/livez").status_code == 200
+
+
 @pytest.mark.slow
 def test_who_reads_no_answers_is_hung_up_on(limited: Server) -> None:
     request = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n"
