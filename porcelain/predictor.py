@@ -6,6 +6,7 @@ core works without it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -103,6 +104,8 @@ class Predictor:
             BundleError: The graph cannot be loaded or lacks an output.
             UserError: The device is not available.
         """
+        # Read when it is loaded: its releases would send an id of the device and events home.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime
 
         self.bundle = bundle

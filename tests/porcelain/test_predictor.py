@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -63,3 +68,19 @@ def test_it_does_not_go_on_with_the_cpu_in_place_of_a_gpu(
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
     with pytest.raises(UserError, match="cannot use cuda"):
         Predictor(predictor.bundle, device="cuda")
+
+
+def test_nothing_is_told_to_the_makers_of_onnx_runtime(tmp_path: Path) -> None:
+    """Its releases for Linux keep an id of the device and a queue of events to send home."""
+    bundle = write_colour_bundle(tmp_path / "colours")
+    home = tmp_path / "home"
+    home.mkdir()
+    code = (
+        "from pathlib import Path; from porcelain.bundle import load_bundle; "
+        "from porcelain.predictor import Predictor; "
+        f"Predictor(load_bundle(Path({str(bundle)!r}), 'classifier'))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert [path for path in home.rglob("*") if path.is_file()] == []
