@@ -77,10 +77,15 @@ def written(files: Path, since: float) -> list[str]:
 
 
 def stop(server: Server) -> None:
-    """Stop what runs in the container: buildah does not pass the signal on."""
+    """Stop what runs in the container: buildah does not pass the signal on.
+
+    buildah's own process has the command among its words too; with it everything would be killed
+    but the workers, which nobody would tell to stop.
+    """
     inside = psutil.Process(server.process.pid).children(recursive=True)
-    porcelain = [one for one in inside if "/opt/porcelain/bin/porcelain" in one.cmdline()]
-    porcelain[0].terminate()
+    command = ["/opt/porcelain/bin/python", "/opt/porcelain/bin/porcelain"]
+    (porcelain,) = [one for one in inside if one.cmdline()[:2] == command]
+    porcelain.terminate()
     _, alive = psutil.wait_procs(inside, timeout=60)
     assert not alive
     server.stop()
