@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
 
 from benchmarks import other_materials
 from benchmarks.other_materials import SIZE
-from training.data.rendering.render import render_picture
+from training.data.rendering.render import World, render_picture
 from training.data.rendering.scene import BACKDROPS
 
 LEAST_SIDE = 96
@@ -63,7 +63,7 @@ def drawing(rng: Generator) -> Picture:
 
 def porcelain(rng: Generator) -> Picture:
     """Rendered porcelain: no other thing, but for a model of photographs another world."""
-    return render_picture(PORCELAIN_SEED, int(rng.integers(100_000)), SIZE)
+    return render_picture(World(PORCELAIN_SEED, SIZE), int(rng.integers(100_000)))
 
 
 MADE: dict[str, Callable[[Generator], Picture]] = {

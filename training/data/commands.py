@@ -42,6 +42,12 @@ porcelain data render --out data/world --count 5000 --seed 7 --size 384 --worker
 [bold]Three photographs of every object:[/]
 
 porcelain data render --out data/views --count 600 --views 3
+
+[bold]Pictures to mix into a collection's photographs, with none but its labels:[/]
+
+porcelain data render --out data/rendered --count 1500 --size 256 --like photographs
+
+porcelain data mix --real photographs --synthetic data/rendered --ratio 70:30 --out data/mix
 """
 
 CHECK_EXAMPLES = """
@@ -100,6 +106,13 @@ def render(
         int | None,
         typer.Option(min=1, help="Pictures of each object; if not given one, sometimes two."),
     ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Dataset folder that the pictures are to be mixed into: only labels that it has.",
+        ),
+    ] = None,
     workers: Workers = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -108,11 +121,22 @@ def render(
 
     Run the same command again after an interruption and it goes on where it stopped.
     """
+    from porcelain.dataset import load_dataset
+    from training.data.rendering.history import known_labels
     from training.data.rendering.render import render_dataset
 
+    known = None if like is None else known_labels(load_dataset(like))
     with _pictures("Rendering") as rendering:
         summary = render_dataset(
-            out, count, seed, size, workers, overwrite, lambda ready: rendering(ready, count), views
+            out,
+            count,
+            seed,
+            size,
+            workers,
+            overwrite,
+            lambda ready: rendering(ready, count),
+            views,
+            known,
         )
     if as_json:
         _print_json(

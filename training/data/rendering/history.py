@@ -1,6 +1,7 @@
 """The table of wares: which labels go together, how often, and how each ware looks."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -8,6 +9,9 @@ from typing import Any
 import yaml
 from numpy.random import Generator
 
+from porcelain.dataset import Dataset
+from porcelain.errors import UserError
+from porcelain.vocabulary import TASKS
 from training.data.rendering.borders import BORDERS
 from training.data.rendering.forms import Potting, shape_names
 from training.data.rendering.motifs import FIELDS
@@ -20,6 +24,9 @@ GLAZES = ("celadon", "white", "qingbai", "black_brown", "jun_blue", "sancai", "g
           "unglazed", "other")  # fmt: skip
 KILNS = ("yue", "deqing", "changsha", "xing", "gongxian", "ding", "yaozhou", "longquan", "ru",
          "guan", "ge", "jun", "jian", "jizhou", "cizhou", "jingdezhen")  # fmt: skip
+
+Labels = Mapping[str, frozenset[str]]
+"""Known labels per task."""
 
 
 @dataclass(frozen=True)
@@ -139,9 +146,33 @@ def check(ware: Ware) -> None:
         raise ValueError(f"history.yaml: ware {ware.name!r} has a bad {', '.join(wrong)}")
 
 
-def draw(rng: Generator) -> tuple[Ware, str, str]:
-    """Draws a ware, a type and a shape name, by the table's weights."""
-    table = wares()
+def known_labels(dataset: Dataset) -> Labels:
+    """The labels that a collection has, so that what is rendered for it has no others.
+
+    Raises:
+        UserError: The table has nothing with these labels.
+    """
+    labels = {
+        task: frozenset(label for record in dataset.records if (label := record.labels[task]))
+        for task in TASKS
+    }
+    if not _within(labels):
+        raise UserError(
+            f"--like {dataset.root}: the renderer has no ware whose labels are all in that folder; "
+            "its own are in training/data/rendering/history.yaml."
+        )
+    return labels
+
+
+def draw(rng: Generator, known: Labels | None = None) -> tuple[Ware, str, str]:
+    """Draws a ware, a type and a shape name, by the table's weights.
+
+    Args:
+        rng: source of randomness.
+        known: the labels to stay within, per task; a task without any is not bounded. None for
+            the whole table.
+    """
+    table = _within(known)
     weights = [ware.weight for ware in table]
     ware = table[int(rng.choice(len(table), p=[w / sum(weights) for w in weights]))]
     shares = list(ware.types.values())
@@ -149,3 +180,20 @@ def draw(rng: Generator) -> tuple[Ware, str, str]:
     names = shape_names(kind)
     favoured = [name for name in names if name in ware.shapes]
     return ware, kind, str(rng.choice(favoured or names))
+
+
+def _within(known: Labels | None) -> tuple[Ware, ...]:
+    """The wares whose labels are known, with those of their types that are."""
+    if known is None:
+        return wares()
+
+    def has(task: str, label: str) -> bool:
+        return not label or not known[task] or label in known[task]
+
+    chosen = []
+    for ware in wares():
+        types = {kind: share for kind, share in ware.types.items() if has("type", kind)}
+        labels = {"dynasty": ware.dynasty, "glaze": ware.glaze, "kiln": ware.kiln}
+        if types and all(has(task, label) for task, label in labels.items()):
+            chosen.append(replace(ware, types=types))
+    return tuple(chosen)

@@ -41,11 +41,19 @@ class Shot:
 
 @dataclass(frozen=True)
 class World:
-    """What decides every picture: the seed, the size, and how many there are of an object."""
+    """What decides every picture.
+
+    Attributes:
+        seed: each picture draws from (seed, index) alone.
+        size: width and height in pixels.
+        views: see `object_of`.
+        known: the labels to stay within; see `history.draw`.
+    """
 
     seed: int
     size: int
-    views: int | None
+    views: int | None = None
+    known: history.Labels | None = None
 
 
 @dataclass(frozen=True)
@@ -87,11 +95,13 @@ def object_of_draw(seed: int, index: int) -> bool:
     return bool(np.random.default_rng([seed, index, 2]).random() < SECOND_VIEW)
 
 
-def plan_shot(seed: int, index: int, views: int | None = None) -> Shot:
-    """Labels of the picture at `index`, without rendering it; see `object_of`."""
+def plan_shot(
+    seed: int, index: int, views: int | None = None, known: history.Labels | None = None
+) -> Shot:
+    """Labels of the picture at `index`, without rendering it; see `World`."""
     subject = object_of(seed, index, views)
     rng = np.random.default_rng([seed, subject, 0])
-    ware, kind, shape = history.draw(rng)
+    ware, kind, shape = history.draw(rng, known)
     unattributed = rng.random() < ware.unattributed
     return Shot(
         file_name=f"images/{index:06d}.jpg",
@@ -108,28 +118,21 @@ def plan_shot(seed: int, index: int, views: int | None = None) -> Shot:
     )
 
 
-def render_picture(seed: int, index: int, size: int, views: int | None = None) -> Image.Image:
-    """Renders the picture at `index`; the same bytes whatever was rendered before.
-
-    Args:
-        seed: the world's seed.
-        index: the picture's place in the dataset.
-        size: width and height in pixels.
-        views: see `object_of`.
-    """
+def render_picture(world: World, index: int) -> Image.Image:
+    """Renders the picture at `index`; the same bytes whatever was rendered before."""
     # VTK is heavy and wanted only by the processes that render.
     from training.data.rendering import forms, glazes, scene
     from training.data.rendering.canvas import Canvas
 
-    subject = object_of(seed, index, views)
-    rng = np.random.default_rng([seed, subject, 0])
-    ware, kind, shape = history.draw(rng)
-    rng = np.random.default_rng([seed, subject, 1])
+    subject = object_of(world.seed, index, world.views)
+    rng = np.random.default_rng([world.seed, subject, 0])
+    ware, kind, shape = history.draw(rng, world.known)
+    rng = np.random.default_rng([world.seed, subject, 1])
     vessel = forms.build(shape, ware.potting, rng)
-    canvas = Canvas(vessel, *texture_size(size))
+    canvas = Canvas(vessel, *texture_size(world.size))
     skin = glazes.paint(canvas, ware.look, kind, rng)
-    rng = np.random.default_rng([seed, index, 3])
-    return scene.photograph(vessel, canvas, skin, scene.choose_view(kind, rng), size, rng)
+    rng = np.random.default_rng([world.seed, index, 3])
+    return scene.photograph(vessel, canvas, skin, scene.choose_view(kind, rng), world.size, rng)
 
 
 def texture_size(size: int) -> tuple[int, int]:
@@ -146,6 +149,7 @@ def render_dataset(
     overwrite: bool = False,
     on_progress: Callable[[int], None] | None = None,
     views: int | None = None,
+    known: history.Labels | None = None,
 ) -> RenderSummary:
     """Renders a dataset folder with known truth.
 
@@ -158,6 +162,7 @@ def render_dataset(
         overwrite: replaces what is at `out`.
         on_progress: called in this process with the number of pictures done so far.
         views: pictures of every object; by default an object has one, and now and then two.
+        known: the labels to stay within; see `history.draw`.
 
     Raises:
         UserError: a number makes no sense, or `out` is in use.
@@ -170,10 +175,12 @@ def render_dataset(
         raise UserError(f"--workers is {workers}; use at least 1 process.")
     if views is not None and views < 1:
         raise UserError(f"--views is {views}; ask for at least 1 picture of each object.")
-    world = World(seed, size, views)
-    shots = [plan_shot(seed, index, views) for index in range(count)]
-    settings = {"command": "data render", "count": count, "seed": seed, "size": size}
-    settings |= {} if views is None else {"views": views}
+    world = World(seed, size, views, known)
+    shots = [plan_shot(seed, index, views, known) for index in range(count)]
+    settings: dict[str, object] = {"command": "data render", "count": count, "seed": seed}
+    settings |= {"size": size} | ({} if views is None else {"views": views})
+    if known is not None:
+        settings["labels"] = {task: sorted(labels) for task, labels in known.items()}
     with atomic_folder(out, settings=settings, overwrite=overwrite) as work:
         (work / "images").mkdir(exist_ok=True)
         missing = [i for i, shot in enumerate(shots) if not (work / shot.file_name).exists()]
@@ -224,7 +231,7 @@ def _quiet() -> None:
 def _render_block(work: Path, world: World, indices: list[int]) -> int:
     for index in indices:
         buffer = io.BytesIO()
-        picture = render_picture(world.seed, index, world.size, world.views)
+        picture = render_picture(world, index)
         picture.save(buffer, "JPEG", quality=92, subsampling=0)
         write_bytes(work / f"images/{index:06d}.jpg", buffer.getvalue())
     return len(indices)

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from porcelain.dataset import Dataset, Record
 from porcelain.errors import UserError
 from porcelain.files import work_folder
-from training.data.rendering import render
+from porcelain.vocabulary import TASKS
+from training.data.rendering import history, render
 from training.data.rendering.history import DYNASTIES, GLAZES, KILNS, TYPES, wares
 
 COUNT, SEED, SIZE = 20, 5, 48
@@ -122,6 +124,37 @@ def test_numbers_that_make_no_sense_are_refused(
     with pytest.raises(UserError):
         render.render_dataset(tmp_path / "out", count, 0, size, workers)
     assert not (tmp_path / "out").exists()
+
+
+def collection(*kinds: tuple[str | None, str, str | None, str]) -> Dataset:
+    records = (Record("a.jpg", dict(zip(TASKS, kind, strict=True))) for kind in kinds)
+    return Dataset(Path("photographs"), tuple(records))
+
+
+def test_pictures_for_a_collection_have_none_but_its_labels(tmp_path: Path) -> None:
+    dataset = collection(
+        ("song", "celadon", "longquan", "vase"),
+        ("tang", "white", "xing", "bowl"),
+        (None, "celadon", None, "pillow"),
+    )
+    known = history.known_labels(dataset)
+    out = tmp_path / "data"
+    render.render_dataset(out, 6, SEED, SIZE, workers=1, known=known)
+    shots = [render.plan_shot(SEED, index, known=known) for index in range(300)]
+    assert [row["file_name"] for row in rows_of(out)] == [shot.file_name for shot in shots[:6]]
+    assert [row["type"] for row in rows_of(out)] == [shot.type for shot in shots[:6]]
+    for task in TASKS:
+        assert {getattr(shot, task) for shot in shots} - {""} <= known[task]
+    assert {shot.type for shot in shots} == {"vase", "bowl"}  # neither ware made pillows
+    assert {shot.ware for shot in shots} < {ware.name for ware in wares()}
+
+
+def test_a_collection_without_any_known_ware_is_told() -> None:
+    with pytest.raises(UserError, match="no ware"):
+        history.known_labels(collection(("edo", "celadon", "arita", "vase")))
+    # A task without labels binds nothing: there is nothing to be at odds with.
+    blank = history.known_labels(collection((None, "celadon", None, "vase")))
+    assert render.plan_shot(SEED, 0, known=blank).dynasty
 
 
 def test_labels_of_many_pictures_have_a_long_tail() -> None:
