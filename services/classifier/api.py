@@ -168,19 +168,18 @@ class ClassifierApi:
         ):
             raise bad_request("option", f"top_k must be a whole number from 1 to {largest}.")
         explain = _flag(fields, "explain")
-        looked_for = {"watermark": str(self._settings.check_watermark), **fields}
         return Options(
             int(top_k),
             explain,
             self._coverage(fields),
             self._similar(fields),
-            _flag(looked_for, "watermark"),
+            _flag(fields, "watermark", default=self._settings.check_watermark),
         )
 
     def _coverage(self, fields: dict[str, str]) -> float | None:
         """The coverage of the label sets that are asked for; None where none are."""
         # Who says a coverage asks for the sets.
-        wanted = _flag({"label_sets": str("coverage" in fields), **fields}, "label_sets")
+        wanted = _flag(fields, "label_sets", default="coverage" in fields)
         try:
             coverage = float(fields.get("coverage", DEFAULT_COVERAGE))
         except ValueError:
@@ -211,8 +210,10 @@ class ClassifierApi:
         return int(text)
 
 
-def _flag(fields: dict[str, str], name: str) -> bool:
-    value = fields.get(name, "false").strip().lower()
+def _flag(fields: dict[str, str], name: str, *, default: bool = False) -> bool:
+    if name not in fields:
+        return default
+    value = fields[name].strip().lower()
     if value not in _TRUE | _FALSE:
         raise bad_request("option", f"{name} must be true or false.")
     return value in _TRUE
