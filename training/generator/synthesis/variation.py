@@ -40,7 +40,7 @@ class Originals:
     strength: float
     side: int
     names: dict[Kind, tuple[str, ...]]
-    photographed: bool = True
+    photographed: bool
 
     def of(self, kind: Kind, attempt: int) -> str:
         """The picture that an attempt begins at: all of a kind in turns."""
@@ -59,7 +59,11 @@ class Originals:
 def open_originals(
     sources: Sources, plan: Plan, settings: SynthesisSettings, folder: Path | None
 ) -> Originals | None:
-    """What the pictures of a synthesis begin at; None where they begin at noise.
+    """What each kind of a plan begins at; None where pictures begin at noise.
+
+    Photographs must show all of a kind's labels. Of another folder those that show its form are
+    taken, and among them those that share the most of its other labels: a form outlasts the
+    noise, and glaze and decoration follow the prompt.
 
     Args:
         sources: With the photographs.
@@ -68,7 +72,8 @@ def open_originals(
         folder: Dataset folder to begin at in place of the training photographs.
 
     Raises:
-        UserError: A folder without a strength, or as `find_originals`.
+        UserError: A folder without a strength, pictures that are not square, or a kind that has
+            nothing to begin at.
         DatasetError: Not a dataset folder.
     """
     if settings.variation is None:
@@ -76,47 +81,19 @@ def open_originals(
             raise UserError("--vary-from says what to vary; say with --vary by how much.")
         return None
     pictures = sources.training if folder is None else load_dataset(folder)
-    size = (settings.sampling.width, settings.sampling.height)
-    return find_originals(pictures, plan, settings.variation, size, photographed=folder is None)
-
-
-def find_originals(
-    pictures: Dataset,
-    plan: Plan,
-    strength: float,
-    size: tuple[int, int],
-    *,
-    photographed: bool = True,
-) -> Originals:
-    """What each kind of a plan can begin at.
-
-    Photographs must show all of a kind's labels. Of another folder those that show its form are
-    taken, and among them those that share the most of its other labels: a form outlasts the
-    noise, and glaze and decoration follow the prompt.
-
-    Args:
-        pictures: The training part, or another folder.
-        plan: What is wanted.
-        strength: Share of the noise.
-        size: Width and height of the pictures.
-        photographed: Whether `pictures` are the training part.
-
-    Raises:
-        UserError: Pictures that are not square, or a kind that has nothing to begin at.
-    """
-    if size[0] != size[1]:
+    width, height = settings.sampling.width, settings.sampling.height
+    if width != height:
         raise UserError(
-            f"--vary makes square pictures, as the generator has seen them, not {size[0]} x "
-            f"{size[1]}."
+            f"--vary makes square pictures, as the generator has seen them, not {width} x {height}."
         )
-    find = _that_show if photographed else _nearest
+    find = _that_show if folder is None else _nearest
     names = {planned.kind: find(pictures, planned.kind) for planned in plan.kinds}
     for kind, found in names.items():
         if not found:
-            place = "training photograph" if photographed else f"picture in {pictures.root}"
-            wanted = describe(kind) if photographed else labels_of(kind).get(FORM, describe(kind))
+            place = "training photograph" if folder is None else f"picture in {folder}"
+            wanted = describe(kind) if folder is None else labels_of(kind).get(FORM, describe(kind))
             raise UserError(f"No {place} shows {wanted}: nothing to vary.")
-    return Originals(pictures, strength, size[0], names, photographed)
+    return Originals(pictures, settings.variation, width, names, photographed=folder is None)
 
 
 def _that_show(pictures: Dataset, kind: Kind) -> tuple[str, ...]:
