@@ -95,13 +95,11 @@ def object_of_draw(seed: int, index: int) -> bool:
     return bool(np.random.default_rng([seed, index, 2]).random() < SECOND_VIEW)
 
 
-def plan_shot(
-    seed: int, index: int, views: int | None = None, known: history.Labels | None = None
-) -> Shot:
-    """Labels of the picture at `index`, without rendering it; see `World`."""
-    subject = object_of(seed, index, views)
-    rng = np.random.default_rng([seed, subject, 0])
-    ware, kind, shape = history.draw(rng, known)
+def plan_shot(world: World, index: int) -> Shot:
+    """Labels of the picture at `index`, without rendering it."""
+    subject = object_of(world.seed, index, world.views)
+    rng = np.random.default_rng([world.seed, subject, 0])
+    ware, kind, shape = history.draw(rng, world.known)
     unattributed = rng.random() < ware.unattributed
     return Shot(
         file_name=f"images/{index:06d}.jpg",
@@ -109,12 +107,12 @@ def plan_shot(
         glaze=ware.glaze,
         kiln="" if unattributed else ware.kiln,
         type=kind,
-        object_id=f"rendered-{seed}-{subject:06d}",
+        object_id=f"rendered-{world.seed}-{subject:06d}",
         source="rendered",
         license=LICENSE,
         ware=ware.name,
         shape=shape,
-        seed=seed,
+        seed=world.seed,
     )
 
 
@@ -176,7 +174,7 @@ def render_dataset(
     if views is not None and views < 1:
         raise UserError(f"--views is {views}; ask for at least 1 picture of each object.")
     world = World(seed, size, views, known)
-    shots = [plan_shot(seed, index, views, known) for index in range(count)]
+    shots = [plan_shot(world, index) for index in range(count)]
     settings: dict[str, object] = {"command": "data render", "count": count, "seed": seed}
     settings |= {"size": size} | ({} if views is None else {"views": views})
     if known is not None:

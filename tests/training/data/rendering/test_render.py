@@ -14,6 +14,7 @@ from porcelain.files import work_folder
 from porcelain.vocabulary import TASKS
 from training.data.rendering import history, render
 from training.data.rendering.history import DYNASTIES, GLAZES, KILNS, TYPES, wares
+from training.data.rendering.render import World
 
 COUNT, SEED, SIZE = 20, 5, 48
 
@@ -75,7 +76,7 @@ def test_second_views_share_object_and_labels_but_not_the_picture(world: Path) -
         for column in ("dynasty", "glaze", "kiln", "type", "ware", "shape"):
             assert one[column] == two[column]
         assert (world / one["file_name"]).read_bytes() != (world / two["file_name"]).read_bytes()
-    views = [render.plan_shot(SEED, index).object_id for index in range(2000)]
+    views = [render.plan_shot(World(SEED, SIZE), index).object_id for index in range(2000)]
     most = max(views.count(name) for name in set(views))
     assert most == 2
 
@@ -140,7 +141,7 @@ def test_pictures_for_a_collection_have_none_but_its_labels(tmp_path: Path) -> N
     known = history.known_labels(dataset)
     out = tmp_path / "data"
     render.render_dataset(out, 6, SEED, SIZE, workers=1, known=known)
-    shots = [render.plan_shot(SEED, index, known=known) for index in range(300)]
+    shots = [render.plan_shot(World(SEED, SIZE, known=known), index) for index in range(300)]
     assert [row["file_name"] for row in rows_of(out)] == [shot.file_name for shot in shots[:6]]
     assert [row["type"] for row in rows_of(out)] == [shot.type for shot in shots[:6]]
     for task in TASKS:
@@ -154,11 +155,11 @@ def test_a_collection_without_any_known_ware_is_told() -> None:
         history.known_labels(collection(("edo", "celadon", "arita", "vase")))
     # A task without labels binds nothing: there is nothing to be at odds with.
     blank = history.known_labels(collection((None, "celadon", None, "vase")))
-    assert render.plan_shot(SEED, 0, known=blank).dynasty
+    assert render.plan_shot(World(SEED, SIZE, known=blank), 0).dynasty
 
 
 def test_labels_of_many_pictures_have_a_long_tail() -> None:
-    shots = [render.plan_shot(1, index) for index in range(2500)]
+    shots = [render.plan_shot(World(1, SIZE), index) for index in range(2500)]
     kinds = [(shot.dynasty, shot.glaze, shot.kiln, shot.type) for shot in shots]
     shares = sorted((kinds.count(kind) / len(kinds) for kind in set(kinds)), reverse=True)
     assert shares[0] > 0.02
