@@ -69,11 +69,13 @@ class Drain:
         tasks: list[asyncio.Task[None]] = []
 
         async def leave(number: int, frame: FrameType | None) -> None:
-            await self.empty()
-            if all_stop() and let_nobody_knock():
-                await asyncio.sleep(KNOCK_SECONDS)
-            if callable(stop):
-                stop(number, frame)
+            try:
+                await self.empty()
+                if all_stop() and let_nobody_knock():
+                    await asyncio.sleep(KNOCK_SECONDS)
+            finally:  # BentoML's arbiter waits a day for a worker that does not stop
+                if callable(stop):
+                    stop(number, frame)
 
         def on_signal(number: int, frame: FrameType | None) -> Any:  # noqa: ANN401
             if tasks and callable(stop):  # told twice
@@ -108,7 +110,10 @@ def let_nobody_knock() -> bool:
             return False
         instruction = struct.pack("HBBI", _RETURN_CONSTANT, 0, 0, 0)  # of each packet no byte
         program = ctypes.create_string_buffer(instruction)
-        accepting.setsockopt(
-            socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(program))
-        )
+        try:
+            accepting.setsockopt(
+                socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(program))
+            )
+        except OSError:  # a seccomp profile may forbid it, as that of buildah's chroot does
+            return False
     return True

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
+from services import draining
 from services.draining import FOLDER, QUIET_SECONDS, STOPPING, Drain, all_stop, let_nobody_knock
 
 
@@ -79,3 +83,43 @@ def test_other_doors_are_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         accepting.listen()
         monkeypatch.setattr(sys, "argv", ["worker", "--fd", str(accepting.fileno())])
         assert not let_nobody_knock()
+
+
+def test_a_door_that_cannot_be_watched_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's seccomp profile may forbid packet filters."""
+    with socket.create_server(("127.0.0.1", 0)) as accepting:
+        monkeypatch.setattr(sys, "argv", ["worker", "--fd", str(accepting.fileno())])
+        monkeypatch.setattr(socket.socket, "setsockopt", refuse)
+        assert not let_nobody_knock()
+
+
+@pytest.fixture
+def terminated() -> Iterator[list[int]]:
+    """The signals that reached what SIGTERM did before."""
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    yield received
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_worker_stops_whatever_fails_on_the_way(
+    terminated: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its supervisor would wait for it for a day."""
+    monkeypatch.setattr(draining, "all_stop", refuse)
+
+    async def work() -> None:
+        Drain(30).before_stopping()
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(QUIET_SECONDS + 0.5)
+
+    asyncio.run(work())
+    assert terminated == [signal.SIGTERM]
+
+
+def refuse(*_: object) -> bool:
+    raise PermissionError("Operation not permitted")
