@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from training.data.rendering.render import render_dataset
+from training.data.rendering.render import World, render_dataset
 
 
 def main(
@@ -26,7 +26,7 @@ def main(
     """Render into a temporary folder and print the rates."""
     with tempfile.TemporaryDirectory() as folder:
         started, before = time.perf_counter(), os.times()
-        render_dataset(Path(folder) / "rendered", count, 0, size, workers)
+        render_dataset(Path(folder) / "rendered", World(0, size), count, workers=workers)
         seconds, after = time.perf_counter() - started, os.times()
     processor = sum(after[:4]) - sum(before[:4])
     print(f"{count} pictures at {size} px in {seconds:.1f} s: {count / seconds:.1f} pictures/s")

@@ -123,20 +123,17 @@ def render(
     """
     from porcelain.dataset import load_dataset
     from training.data.rendering.history import known_labels
-    from training.data.rendering.render import render_dataset
+    from training.data.rendering.render import World, render_dataset
 
     known = None if like is None else known_labels(load_dataset(like))
     with _pictures("Rendering") as rendering:
         summary = render_dataset(
             out,
+            World(seed, size, views, known),
             count,
-            seed,
-            size,
-            workers,
-            overwrite,
-            lambda ready: rendering(ready, count),
-            views,
-            known,
+            workers=workers,
+            overwrite=overwrite,
+            on_progress=lambda ready: rendering(ready, count),
         )
     if as_json:
         _print_json(
@@ -151,7 +148,9 @@ def render(
     classes = ", ".join(f"{n} {task}" for task, n in summary.classes.items())
     done(
         f"Rendered {summary.count} pictures of {summary.objects} objects ({classes}) to {out}.",
-        f"porcelain data split {out}",
+        f"porcelain data split {out}"
+        if like is None
+        else f"porcelain data mix --real {like} --synthetic {out} --ratio 70:30 --out data/mix",
     )
 
 

@@ -46,7 +46,7 @@ class World:
     Attributes:
         seed: each picture draws from (seed, index) alone.
         size: width and height in pixels.
-        views: see `object_of`.
+        views: pictures of every object; None gives an object one, and now and then two.
         known: the labels to stay within; see `history.draw`.
     """
 
@@ -140,45 +140,39 @@ def texture_size(size: int) -> tuple[int, int]:
 
 def render_dataset(
     out: Path,
+    world: World,
     count: int,
-    seed: int,
-    size: int,
+    *,
     workers: int | None = None,
     overwrite: bool = False,
     on_progress: Callable[[int], None] | None = None,
-    views: int | None = None,
-    known: history.Labels | None = None,
 ) -> RenderSummary:
     """Renders a dataset folder with known truth.
 
     Args:
         out: where the folder is to be; prepared beside it and renamed when complete.
+        world: what decides every picture.
         count: number of pictures.
-        seed: the world's seed; each picture draws from (seed, index) alone.
-        size: width and height of the pictures in pixels.
         workers: processes; all cores by default. The pictures do not depend on it.
         overwrite: replaces what is at `out`.
         on_progress: called in this process with the number of pictures done so far.
-        views: pictures of every object; by default an object has one, and now and then two.
-        known: the labels to stay within; see `history.draw`.
 
     Raises:
         UserError: a number makes no sense, or `out` is in use.
     """
     if count < 1:
         raise UserError(f"--count is {count}; ask for at least 1 picture.")
-    if not 32 <= size <= 2048:
-        raise UserError(f"--size is {size}; choose 32 to 2048 pixels.")
+    if not 32 <= world.size <= 2048:
+        raise UserError(f"--size is {world.size}; choose 32 to 2048 pixels.")
     if workers is not None and workers < 1:
         raise UserError(f"--workers is {workers}; use at least 1 process.")
-    if views is not None and views < 1:
-        raise UserError(f"--views is {views}; ask for at least 1 picture of each object.")
-    world = World(seed, size, views, known)
+    if world.views is not None and world.views < 1:
+        raise UserError(f"--views is {world.views}; ask for at least 1 picture of each object.")
     shots = [plan_shot(world, index) for index in range(count)]
-    settings: dict[str, object] = {"command": "data render", "count": count, "seed": seed}
-    settings |= {"size": size} | ({} if views is None else {"views": views})
-    if known is not None:
-        settings["labels"] = {task: sorted(labels) for task, labels in known.items()}
+    settings: dict[str, object] = {"command": "data render", "count": count, "seed": world.seed}
+    settings |= {"size": world.size} | ({} if world.views is None else {"views": world.views})
+    if world.known is not None:
+        settings["labels"] = {task: sorted(labels) for task, labels in world.known.items()}
     with atomic_folder(out, settings=settings, overwrite=overwrite) as work:
         (work / "images").mkdir(exist_ok=True)
         missing = [i for i, shot in enumerate(shots) if not (work / shot.file_name).exists()]

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from porcelain.dataset import Dataset, Record
 from porcelain.errors import UserError
 from porcelain.files import work_folder
 from porcelain.vocabulary import TASKS
+from training.data.commands import app
 from training.data.rendering import history, render
 from training.data.rendering.history import DYNASTIES, GLAZES, KILNS, TYPES, wares
 from training.data.rendering.render import World
@@ -23,7 +25,7 @@ COUNT, SEED, SIZE = 20, 5, 48
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small rendered dataset, made by one process."""
     out = tmp_path_factory.mktemp("world") / "data"
-    render.render_dataset(out, COUNT, SEED, SIZE, workers=1)
+    render.render_dataset(out, World(SEED, SIZE), COUNT, workers=1)
     return out
 
 
@@ -37,7 +39,7 @@ def test_pictures_do_not_depend_on_workers_nor_on_what_came_before(
 ) -> None:
     again = tmp_path / "again"
     seen: list[int] = []
-    render.render_dataset(again, COUNT, SEED, SIZE, workers=2, on_progress=seen.append)
+    render.render_dataset(again, World(SEED, SIZE), COUNT, workers=2, on_progress=seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == COUNT
     for name in (row["file_name"] for row in rows_of(world)):
@@ -82,7 +84,7 @@ def test_second_views_share_object_and_labels_but_not_the_picture(world: Path) -
 
 
 def test_every_object_has_as_many_views_as_asked_for(tmp_path: Path) -> None:
-    summary = render.render_dataset(tmp_path / "data", 5, SEED, SIZE, workers=1, views=2)
+    summary = render.render_dataset(tmp_path / "data", World(SEED, SIZE, views=2), 5, workers=1)
     assert summary.objects == 3
     rows = rows_of(tmp_path / "data")
     objects = [row["object_id"] for row in rows]
@@ -91,7 +93,7 @@ def test_every_object_has_as_many_views_as_asked_for(tmp_path: Path) -> None:
     pictures = {(tmp_path / "data" / row["file_name"]).read_bytes() for row in rows}
     assert len(pictures) == 5
     with pytest.raises(UserError, match="--views"):
-        render.render_dataset(tmp_path / "none", 5, SEED, SIZE, views=0)
+        render.render_dataset(tmp_path / "none", World(SEED, SIZE, views=0), 5)
 
 
 def test_an_interrupted_run_is_continued(world: Path, tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ def test_an_interrupted_run_is_continued(world: Path, tmp_path: Path) -> None:
     for picture in sorted((work / "images").iterdir())[-2:]:
         picture.unlink()
     before = {path.name: path.stat().st_mtime_ns for path in kept}
-    summary = render.render_dataset(out, COUNT, SEED, SIZE, workers=1)
+    summary = render.render_dataset(out, World(SEED, SIZE), COUNT, workers=1)
     assert summary.rendered == 2
     assert all((out / "images" / name).stat().st_mtime_ns == when for name, when in before.items())
     for row in rows_of(out):
@@ -113,7 +115,7 @@ def test_an_interrupted_run_is_continued(world: Path, tmp_path: Path) -> None:
 
 def test_a_full_folder_is_refused(world: Path) -> None:
     with pytest.raises(UserError, match="overwrite"):
-        render.render_dataset(world, COUNT, SEED, SIZE)
+        render.render_dataset(world, World(SEED, SIZE), COUNT)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_numbers_that_make_no_sense_are_refused(
     tmp_path: Path, count: int, size: int, workers: int | None
 ) -> None:
     with pytest.raises(UserError):
-        render.render_dataset(tmp_path / "out", count, 0, size, workers)
+        render.render_dataset(tmp_path / "out", World(0, size), count, workers=workers)
     assert not (tmp_path / "out").exists()
 
 
@@ -140,7 +142,7 @@ def test_pictures_for_a_collection_have_none_but_its_labels(tmp_path: Path) -> N
     )
     known = history.known_labels(dataset)
     out = tmp_path / "data"
-    render.render_dataset(out, 6, SEED, SIZE, workers=1, known=known)
+    render.render_dataset(out, World(SEED, SIZE, known=known), 6, workers=1)
     shots = [render.plan_shot(World(SEED, SIZE, known=known), index) for index in range(300)]
     assert [row["file_name"] for row in rows_of(out)] == [shot.file_name for shot in shots[:6]]
     assert [row["type"] for row in rows_of(out)] == [shot.type for shot in shots[:6]]
@@ -148,6 +150,15 @@ def test_pictures_for_a_collection_have_none_but_its_labels(tmp_path: Path) -> N
         assert {getattr(shot, task) for shot in shots} - {""} <= known[task]
     assert {shot.type for shot in shots} == {"vase", "bowl"}  # neither ware made pillows
     assert {shot.ware for shot in shots} < {ware.name for ware in wares()}
+
+
+def test_what_is_made_for_a_collection_is_to_be_mixed_into_it(world: Path, tmp_path: Path) -> None:
+    words = ["--count", "2", "--size", str(SIZE), "--workers", "1"]
+    alone, other = tmp_path / "alone", tmp_path / "other"
+    said = CliRunner().invoke(app, ["render", "--out", str(alone), *words])
+    assert f"porcelain data split {alone}" in said.output.replace("\n", " ")
+    said = CliRunner().invoke(app, ["render", "--out", str(other), *words, "--like", str(world)])
+    assert f"porcelain data mix --real {world}" in said.output.replace("\n", " ")
 
 
 def test_a_collection_without_any_known_ware_is_told() -> None:
