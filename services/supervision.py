@@ -3,14 +3,16 @@
 As BentoML starts it, it (1) opens two TCP ports on the loopback address on which any process of
 the machine, or of the pod, may have it start a command of its choice; (2) looks for dead workers
 every ten seconds; (3) leaves the dead to the orchestrator inside a container, where it does not
-see them as long as one worker lives; and (4) keeps the public port open until the last request is
-answered, so that callers who come meanwhile are left waiting and then cut off.
+see them as long as one worker lives; (4) keeps the public port open until the last request is
+answered, so that callers who come meanwhile are left waiting and then cut off; and (5) on SIGHUP
+starts workers with new numbers while it stops the old ones, so that nobody can answer for seconds.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +35,7 @@ class PrivateArbiter(circus.Arbiter):  # type: ignore[misc]  # BentoML is untype
         options["endpoint"] = f"ipc://{self._folder}/control"
         options["pubsub_endpoint"] = f"ipc://{self._folder}/events"
         options["check_delay"] = LOOK_SECONDS
+        self._outlives_terminal = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
         super().__init__(*args, **options)
 
     def stop(self) -> Any:  # noqa: ANN401 - circus' future
@@ -42,6 +45,10 @@ class PrivateArbiter(circus.Arbiter):  # type: ignore[misc]  # BentoML is untype
             if not one.is_unix:  # inner services are needed to the end
                 one.close()
         return super().stop()
+
+    def reload(self, graceful: bool = True, sequential: bool = False) -> Any:  # noqa: ANN401, FBT
+        """SIGHUP: the terminal is gone. Stop, unless started to outlive it (`nohup`)."""
+        return None if self._outlives_terminal else self.stop()
 
     def stop_controller_and_close_sockets(self) -> None:
         """The last that an arbiter does."""

@@ -22,7 +22,8 @@ def run_together(
 ) -> None:
     """Run commands side by side until one ends or this process is told to stop.
 
-    SIGINT and SIGTERM are handed on, and every process has its grace to finish what it does.
+    SIGINT, SIGTERM and SIGHUP are handed on, and every process has its grace to finish what it
+    does. A SIGHUP that is ignored, as `nohup` has it, stays so.
 
     Args:
         commands: The words of each, by a name to call it by.
@@ -38,7 +39,10 @@ def run_together(
         nonlocal stopping
         stopping = True
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
     running: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for name, words in commands.items():
