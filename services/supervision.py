@@ -24,6 +24,8 @@ from services.draining import FOLDER, STOPPING
 
 LOOK_SECONDS: Final = 1.0
 """How often the arbiter looks for dead workers."""
+AGAIN_SECONDS: Final = 0.05
+"""How long it waits for what it is doing, such as replacing a worker, when it is told to stop."""
 LEFT_TO_ORCHESTRATORS: Final = ("BENTOML_CONTAINERIZED", "BENTOCLOUD_DEPLOYMENT_URL")
 
 
@@ -40,6 +42,11 @@ class PrivateArbiter(circus.Arbiter):  # type: ignore[misc]  # BentoML is untype
 
     def stop(self) -> Any:  # noqa: ANN401 - circus' future
         """Stop the workers; the public port closes when the last of them closes it."""
+        if self._stopping:
+            return None
+        if self._exclusive_running_command is not None:  # circus would refuse, and forget
+            self.loop.call_later(AGAIN_SECONDS, self.stop)
+            return None
         (self._folder / STOPPING).touch()
         for one in self.sockets.values():
             if not one.is_unix:  # inner services are needed to the end
