@@ -103,7 +103,9 @@ def _step(result: Path, *command: str) -> None:
     """Run one porcelain command unless its result is already there."""
     shown = shlex.join(["porcelain", *command])
     if result.is_file() or (result.is_dir() and any(result.iterdir())):
-        console().print(f"\n{result} is there already; left out: {shown}", markup=False)
+        console().print(
+            f"\n{result} is there already; left out: {shown}", markup=False, soft_wrap=True
+        )
         return
     console().print(f"\n$ {shown}", markup=False, soft_wrap=True, style="bold")
     status = subprocess.run([sys.executable, "-m", "porcelain", *command], check=False).returncode
