@@ -167,9 +167,10 @@ def _run(job: _Job, on_progress: OnProgress) -> Summary:
     resumed = parts.rows_done
     on_progress(resumed, listing.count, 0)
     entries = (Entry(*one) for one in parts.missing(listing.entries()))
+    handed = job.settings.handed(listing.count - resumed)
     with ExitStack() as stack:
         rows = _engine(job.settings, work, stack)
-        for table in parts.save(rows(_chunks(entries, job.settings.together))):
+        for table in parts.save(rows(_chunks(entries, handed))):
             counts.add(table)
             on_progress(resumed + counts.rows, listing.count, counts.errors.total())
     seconds = time.monotonic() - begun_at

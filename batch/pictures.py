@@ -100,8 +100,12 @@ class Classification:
         self.predictor.warm_up()
 
     def __call__(self, items: Sequence[Entry]) -> pa.Table:
-        """Rows of pictures, in order."""
-        return self.infer(self.load(items))
+        """Rows of pictures, in order; no more of them are held at once than the model takes."""
+        together = self.settings.together
+        groups = (items[start : start + together] for start in range(0, len(items), together))
+        return table_of(
+            [row for group in groups for row in self._rows(self.load(group))], self.bundle
+        )
 
     def load(self, entries: Sequence[Entry]) -> list[Loaded]:
         """The pictures, ready for the model."""
@@ -110,6 +114,9 @@ class Classification:
 
     def infer(self, loaded: Sequence[Loaded]) -> pa.Table:
         """Rows of loaded pictures."""
+        return table_of(self._rows(loaded), self.bundle)
+
+    def _rows(self, loaded: Sequence[Loaded]) -> list[Row]:
         inputs = [one.pixels for one in loaded if one.pixels is not None]
         answers = iter(self._answers(inputs))
         rows: list[Row] = []
@@ -120,7 +127,7 @@ class Classification:
             else:
                 size = (one.width, one.height)
                 rows.append(answer_row(*head, size, one.format, *next(answers)))
-        return table_of(rows, self.bundle)
+        return rows
 
     def _answers(
         self, inputs: Sequence[Pixels]

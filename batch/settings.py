@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,12 @@ Device = Literal["cpu", "cuda"]
 
 TOGETHER: dict[Device, int] = {"cpu": 8, "cuda": 64}
 """Pictures in one call of the model: more are no faster per picture, and hold more memory."""
+
+HANDED: Final = 64
+"""Pictures that a process is given at a time, at most: a table of eight rows takes as long to make
+and to send as one of sixty."""
+LEAST_TURNS: Final = 4
+"""How often each process gets some, so that none is left without and progress is seen."""
 
 
 class ClassifySettings(BaseModel):
@@ -61,6 +67,11 @@ class ClassifySettings(BaseModel):
     def worker_count(self) -> int:
         """Processes in all."""
         return self.workers or available_cores()
+
+    def handed(self, pictures: int) -> int:
+        """How many of `pictures` a process is given at a time: a multiple of `together`."""
+        share = pictures // (self.worker_count * LEAST_TURNS)
+        return self.together * max(1, min(share, HANDED) // self.together)
 
     def identity(self) -> dict[str, Any]:
         """What rows depend on: a run that goes on must have it in common with the first."""

@@ -14,7 +14,7 @@ import pytest
 from batch.classify import classify
 from batch.pictures import Classification, Entry, pack_loaded, unpack_loaded
 from batch.rows import result_schema
-from batch.settings import ClassifySettings
+from batch.settings import HANDED, ClassifySettings
 from porcelain.bundle import load_bundle, write_manifest
 from porcelain.errors import BundleError, UserError
 from porcelain.predictor import Predictor, interpret
@@ -143,8 +143,9 @@ def test_a_bundle_that_cannot_judge_itself_leaves_its_columns_blank(
 
 
 def test_decoding_and_inference_apart_give_the_same_rows(mixed, bundle) -> None:
-    work = Classification(load_bundle(bundle, "classifier"), SETTINGS)
     entries = [Entry(n, str(path)) for n, path in enumerate(sorted(mixed.iterdir()))]
+    settings = ClassifySettings(batch_size=len(entries))  # another company, other last digits
+    work = Classification(load_bundle(bundle, "classifier"), settings)
     packed = pack_loaded(work.load(entries))
     assert work.infer(unpack_loaded(packed, 224)).equals(work(entries))
 
@@ -372,7 +373,7 @@ import sys
 from pathlib import Path
 from batch.classify import classify
 from batch.rows import result_schema
-from batch.settings import ClassifySettings
+from batch.settings import HANDED, ClassifySettings
 if __name__ == "__main__":
     classify({str(photos)!r}, Path({str(bundle)!r}), Path({str(tmp_path / "o.parquet")!r}),
              ClassifySettings(workers=1))
@@ -390,3 +391,12 @@ def test_the_schema_is_the_same_whatever_the_rows_are(bundle) -> None:
     assert work([Entry(0, "/none")]).schema == schema
     assert work.crashed(Entry(1, "/none")).schema == schema
     assert work.crashed(Entry(1, "/none"))["error_kind"].to_pylist() == ["crashed"]
+
+
+def test_processes_are_handed_few_pictures_of_few_and_many_of_many() -> None:
+    settings = ClassifySettings(workers=2)
+    together = settings.together
+    assert settings.handed(0) == settings.handed(10) == together
+    assert settings.handed(8 * 3 * together) == 3 * together
+    assert settings.handed(1_000_000) == HANDED
+    assert ClassifySettings(workers=2, batch_size=200).handed(1_000_000) == 200
