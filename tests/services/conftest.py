@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,6 +101,14 @@ def write_colour_bundle(folder: Path) -> Path:
     )
     load_bundle(folder, "classifier")
     return folder
+
+
+@pytest.fixture
+def terminal() -> Iterator[None]:
+    """Processes that a test starts hear SIGHUP, even if all tests run under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session")

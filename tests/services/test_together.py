@@ -36,6 +36,7 @@ def test_when_one_ends_the_others_end_and_the_error_names_it(tmp_path: Path) -> 
     assert left == []
 
 
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_told_to_stop_it_stops_all_and_ends_well(tmp_path: Path, number: signal.Signals) -> None:
     program = (

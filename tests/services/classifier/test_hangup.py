@@ -7,12 +7,15 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from porcelain.cli.local_server import free_port
 from tests import pictures
 from tests.services.conftest import start_server
 from tests.services.servers import check_log, start_command
 
 
+@pytest.mark.usefixtures("terminal")
 def test_it_stops_as_when_told_to(bundle: Path, tmp_path: Path) -> None:
     server = start_server(bundle, tmp_path / "log", "--workers", "2")
     workers = server.workers()
