@@ -16,8 +16,8 @@ TOGETHER: dict[Device, int] = {"cpu": 8, "cuda": 64}
 """Pictures in one call of the model: more are no faster per picture, and hold more memory."""
 
 HANDED: Final = 64
-"""Pictures that a process is given at a time, at most: a table of eight rows takes as long to make
-and to send as one of sixty."""
+"""Pictures that a process is given at a time, at most: a table of eight rows takes two thirds as
+long to make and to send as one of 64."""
 LEAST_TURNS: Final = 4
 """How often each process gets some, so that none is left without and progress is seen."""
 

@@ -373,7 +373,7 @@ import sys
 from pathlib import Path
 from batch.classify import classify
 from batch.rows import result_schema
-from batch.settings import HANDED, ClassifySettings
+from batch.settings import ClassifySettings
 if __name__ == "__main__":
     classify({str(photos)!r}, Path({str(bundle)!r}), Path({str(tmp_path / "o.parquet")!r}),
              ClassifySettings(workers=1))
