@@ -64,6 +64,13 @@ def crash(server: Server) -> None:
                 worker.kill()
 
 
+def lose_worker(server: Server) -> None:
+    """Kill all workers but the oldest."""
+    with suppress(psutil.NoSuchProcess):
+        for worker in server.workers()[1:]:
+            worker.kill()
+
+
 def write_slow_bundle(folder: Path) -> Path:
     """The colour bundle, with matrix products in front that take long on this machine too."""
     write_colour_bundle(folder)
@@ -139,7 +146,6 @@ def servers(
     """A classifier as on a CPU, one with an inner service, and a generator."""
     folder = tmp_path_factory.mktemp("watched")
     bundle = write_colour_bundle(folder / "colours")
-    # As in a container that `bentoml containerize` made, where a lost worker stays lost.
     with ExitStack() as stack:
 
         def start(
@@ -149,9 +155,7 @@ def servers(
             stack.callback(stop, server)
             return server
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("BENTOML_CONTAINERIZED", "true")
-            plain = start(bundle, "plain.log", "--workers", "2")
+        plain = start(bundle, "plain.log", "--workers", "2")
         inner = start(bundle, "inner.log", "--workers", "1", INFERENCE="service")
         yield plain, inner, start(generator_bundle, "log", kind="generator", THREADS="1")
 
@@ -267,10 +271,12 @@ def test_every_query_has_data_and_every_fault_its_alert(
         180,
     )
 
-    # A worker that was killed is missed; the other one answers on.
+    ready = f'porcelain_workers_ready{{instance="{address(plain)}"}} == porcelain_workers_expected'
+    prometheus_server.wait_for(lambda: prometheus_server.query(ready) != [], "not watched again")
+
+    # A worker that dies as often as it is replaced is missed; the other one answers on.
     with steadily(classify(plain, BLUE)):
-        plain.workers()[0].kill()
-        until("PorcelainWorkerLost")
+        until("PorcelainWorkerLost", lambda: lose_worker(plain))
     assert prometheus_server.firing("page") == {"PorcelainWorkerLost"}
 
     # The process that runs the model crashes over and over: callers wait, or get 503.
