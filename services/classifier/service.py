@@ -8,6 +8,7 @@ need the numbers of workers then.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from http import HTTPStatus
 from typing import Any
@@ -154,10 +155,11 @@ class ClassifierService:
 
         assert self.inference is not None
         try:
-            return await self.inference.to_async.call(call, images)
+            async with asyncio.timeout(SETTINGS.model_seconds):
+                return await self.inference.to_async.call(call, images)
         except BentoMLException as error:
             if error.error_code in AWAY:
                 raise not_ready() from error
             raise
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError) as error:  # of these, TimeoutError
             raise not_ready() from error

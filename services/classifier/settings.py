@@ -27,6 +27,7 @@ class ClassifierSettings(ServiceSettings):
         max_explain_wait_seconds: Likewise for an explanation, which takes a hundred times as long.
         gpu_batch: Most pictures in one batch of the inner service.
         gpu_latency_ms: Longest that a picture may wait there before 503.
+        model_seconds: Longest that the inner service may take for an answer before 503.
         max_bytes: Most bytes of one picture.
         max_pixels: Most pixels of one picture, checked before decoding.
         max_batch: Most pictures in one request.
@@ -46,6 +47,7 @@ class ClassifierSettings(ServiceSettings):
     max_explain_wait_seconds: float = Field(10.0, gt=0)
     gpu_batch: int = Field(32, ge=1, le=1024)
     gpu_latency_ms: int = Field(10_000, ge=1)
+    model_seconds: float = Field(15.0, gt=0)
     max_bytes: int = Field(32 * 1024 * 1024, ge=1024)
     max_pixels: int = Field(64_000_000, ge=1)
     max_batch: int = Field(64, ge=1, le=1024)

@@ -26,7 +26,8 @@ from tests.services.conftest import Server, start_server
 def inner(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One API worker and one inference process."""
     log = tmp_path_factory.mktemp("inner") / "log"
-    server = start_server(bundle, log, "--workers", "1", INFERENCE="service")
+    options = {"INFERENCE": "service", "MODEL_SECONDS": "3"}
+    server = start_server(bundle, log, "--workers", "1", **options)
     yield server
     server.stop()
 
@@ -90,6 +91,20 @@ def test_a_lost_inference_process_is_replaced(inner: Server) -> None:
     # What the lost process had is 503; what comes after waits for the new one, or is 503.
     assert statuses[-1] == 200
     assert set(statuses) <= {200, 503}
+
+
+def test_an_inference_process_that_hangs_is_waited_for_only_so_long(inner: Server) -> None:
+    hung = next(w for w in inner.workers() if "porcelain_inference" in w.cmdline())
+    hung.suspend()
+    try:
+        begun = time.monotonic()
+        answer = inner.classify(pictures.jpeg())
+        seconds = time.monotonic() - begun
+    finally:
+        hung.resume()
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert 2 < seconds < 10
+    assert inner.classify(pictures.jpeg()).status_code == 200
 
 
 def test_shutdown_answers_what_is_in_progress(inner: Server) -> None:
