@@ -23,7 +23,7 @@ from porcelain.bundle import (
 )
 from porcelain.dataset import Dataset, Record
 from porcelain.errors import BundleError
-from porcelain.files import atomic_folder, check_free, sha256_file, write_bytes, write_json
+from porcelain.files import atomic_folder, check_free, write_bytes, write_json
 from porcelain.occlusion import GRID
 from porcelain.vocabulary import TAXONOMY_FILE
 from training.classifier.calibration import (
@@ -33,7 +33,6 @@ from training.classifier.calibration import (
 )
 from training.classifier.doubt import conformity, write_domains
 from training.classifier.evaluation.metrics import bundle_metrics, evaluate_predictions
-from training.classifier.evaluation.selection import DIGESTS_FILE
 from training.classifier.export import export_onnx, verify_onnx
 from training.classifier.features import extract_features
 from training.classifier.model import MultiTaskClassifier
@@ -41,7 +40,8 @@ from training.classifier.records import LabelledPictures
 from training.classifier.settings import TrainSettings
 from training.classifier.similar import SimilarKept, write_index
 from training.classifier.trainer import ClassifierTrainer
-from training.data.split import SUBSETS, Split, write_split
+from training.data.digests import write_digests
+from training.data.split import Split, write_split
 
 WEIGHTS_FILE = "model.safetensors"
 TRAINING_FILE = "training.json"
@@ -101,7 +101,7 @@ def write_classifier(
     weights = {k: v.contiguous() for k, v in served.state_dict().items()}
     write_bytes(folder / WEIGHTS_FILE, save(weights))
     write_split(folder / SPLIT_FILE, parts)
-    write_json(folder / DIGESTS_FILE, _digests(dataset, parts))
+    write_digests(folder, dataset.root, parts.names)
     write_json(
         folder / TRAINING_FILE,
         {
@@ -207,12 +207,6 @@ def _counts(records: Sequence[Record], classes: dict[str, list[str]]) -> dict[st
     return {
         task: {label: sum(r.labels[task] == label for r in records) for label in labels}
         for task, labels in classes.items()
-    }
-
-
-def _digests(dataset: Dataset, parts: Split) -> dict[str, list[str]]:
-    return {
-        part: [sha256_file(dataset.root / name) for name in parts.names[part]] for part in SUBSETS
     }
 
 

@@ -6,7 +6,6 @@ by the SHA-256 of the file, which the bundle keeps in `digests.json`.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -16,12 +15,11 @@ from typing import Literal
 
 from porcelain.bundle import CLASSIFIER_MODEL_FILE, Bundle
 from porcelain.dataset import Dataset, Record
-from porcelain.errors import BundleError, UserError
+from porcelain.errors import UserError
 from porcelain.files import sha256_file
+from training.data.digests import DIGESTS_FILE, known_parts
 
 Subset = Literal["auto", "train", "validation", "test", "all"]
-
-DIGESTS_FILE = "digests.json"
 
 
 @dataclass(frozen=True)
@@ -79,22 +77,6 @@ def select(dataset: Dataset, bundle: Bundle, subset: Subset) -> Selection:
         graph=bundle.measured_graph if own else CLASSIFIER_MODEL_FILE,
         warnings=tuple(_warnings(bundle, parts, [digests[i] for i in kept], subset)),
     )
-
-
-def known_parts(bundle: Bundle) -> dict[str, str]:
-    """The part of each picture that the bundle knows, by digest; empty without the file.
-
-    Raises:
-        BundleError: `digests.json` is not what this version writes.
-    """
-    file = bundle.path / DIGESTS_FILE
-    if not file.is_file():
-        return {}
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        return {digest: part for part, digests in content.items() for digest in digests}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise BundleError(f"{file} does not list digests per part: {error}") from error
 
 
 def _content_digests(dataset: Dataset) -> list[str]:

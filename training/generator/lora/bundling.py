@@ -16,6 +16,7 @@ from porcelain.bundle import (
 )
 from porcelain.files import SETTINGS_FILE, write_json, write_text
 from porcelain.vocabulary import TAXONOMY_FILE
+from training.data.digests import write_digests
 from training.data.split import write_split
 from training.generator.lora.adapters import save_adapters, update_sizes
 from training.generator.lora.observation import grid_file
@@ -54,6 +55,8 @@ def write_generator(folder: Path, run: Run, name: str) -> Verification:
     )
     shutil.copyfile(grid_file(run.folder, settings.total_steps()), folder / GRID_FILE)
     write_split(folder / SPLIT_FILE, run.split)
+    learned = [record.file_name for record in run.records]
+    write_digests(folder, run.photographs.root, {"train": learned})
     taxonomy = run.taxonomy.model_dump(exclude_none=True)
     write_text(
         folder / TAXONOMY_FILE, yaml.safe_dump(taxonomy, allow_unicode=True, sort_keys=False)
@@ -62,7 +65,7 @@ def write_generator(folder: Path, run: Run, name: str) -> Verification:
     write_json(
         folder / TRAINING_FILE,
         {
-            "photographs": [record.file_name for record in run.records],
+            "photographs": learned,
             "losses": trainer.history.losses,
             "mean_updates": update_sizes(pipeline),
             "verification": vars(verification),
@@ -83,5 +86,6 @@ def write_generator(folder: Path, run: Run, name: str) -> Verification:
             height=sampling.size,
         ),
     )
-    write_manifest(folder, kind="generator", name=name, dataset_digest=run.digest, generator=info)
+    digest = run.photographs.digest()
+    write_manifest(folder, kind="generator", name=name, dataset_digest=digest, generator=info)
     return verification

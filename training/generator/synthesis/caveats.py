@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from porcelain.bundle import Bundle
-from training.classifier.evaluation.selection import known_parts
+from training.data.digests import known_parts
 from training.data.split import Split
 from training.generator.synthesis.agreement import misread_tasks
 from training.generator.synthesis.kinds import labels_of

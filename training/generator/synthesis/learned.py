@@ -7,6 +7,7 @@ on other photographs only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from porcelain.bundle import SPLIT_FILE, Bundle
 from porcelain.errors import DatasetError
 from porcelain.files import write_json
-from training.classifier.evaluation.selection import known_parts
+from training.data.digests import known_parts
 from training.data.split import read_split
 
 LEARNED_FILE: Final = "learned.json"
@@ -25,9 +26,10 @@ class Learned(BaseModel):
     """The content of `learned.json`.
 
     Attributes:
-        names: File names of photographs that the generator was trained on.
-        trained: SHA-256 of photographs that the filter's classifier was trained on.
-        validated: SHA-256 of photographs that it was calibrated on.
+        names: File names of photographs that the generator was trained on, where it does not know
+            their content.
+        trained: SHA-256 of photographs that generator or filter was trained on.
+        validated: SHA-256 of photographs that the filter's classifier was calibrated on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,22 +57,29 @@ def learned_by(generator: Bundle | None, classifier: Bundle | None) -> Learned |
     Raises:
         DatasetError: A bundle's list is not as this version writes it.
     """
-    names: tuple[str, ...] = ()
+    learned = Learned()
     if generator is not None:
-        file = generator.path / SPLIT_FILE
-        if not file.is_file():
+        digests = _of_part(known_parts(generator), "train")
+        split = generator.path / SPLIT_FILE
+        if digests:
+            learned = Learned(trained=digests)
+        elif split.is_file():  # of an earlier version
+            learned = Learned(names=frozenset(read_split(split).names["train"]))
+        else:
             return None
-        names = read_split(file).names["train"]
-    parts: dict[str, str] = {}
     if classifier is not None:
         parts = known_parts(classifier)
         if not parts:
             return None
-    return Learned(
-        names=frozenset(names),
-        trained=frozenset(digest for digest, part in parts.items() if part == "train"),
-        validated=frozenset(digest for digest, part in parts.items() if part == "validation"),
-    )
+        of_filter = Learned(
+            trained=_of_part(parts, "train"), validated=_of_part(parts, "validation")
+        )
+        learned = learned.join(of_filter)
+    return learned
+
+
+def _of_part(parts: Mapping[str, str], part: str) -> frozenset[str]:
+    return frozenset(digest for digest, of in parts.items() if of == part)
 
 
 def write_learned(folder: Path, learned: Learned) -> None:

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from porcelain.bundle import LORA_FILE, Bundle, load_bundle
 from porcelain.dataset import load_dataset, write_metadata
 from porcelain.errors import DatasetError, PorcelainError, UserError
+from porcelain.files import sha256_file
 from porcelain.vocabulary import load_taxonomy
 from sampling.generator import Generator, SampleRequest
 from sampling.layout import digest_of
@@ -33,6 +34,7 @@ from training.generator.lora.previews import Sampling, sample
 from training.generator.lora.records import Reporter
 from training.generator.lora.settings import LoraSettings
 from training.generator.lora.verification import Verification, compare
+from training.generator.synthesis.learned import Learned, learned_by
 
 _opened: list[str] = []
 _listening = False
@@ -73,6 +75,14 @@ def brief(base: Path) -> LoraSettings:
         previews=0,
         mixed_precision="no",  # to be held against float32
     )
+
+
+def test_the_bundle_knows_by_content_what_it_has_learned_from(
+    trained: Bundle, photographs: Path
+) -> None:
+    names = read_split(photographs / "split.json").names["train"]
+    digests = frozenset(sha256_file(photographs / name) for name in names)
+    assert learned_by(trained, None) == Learned(trained=digests)
 
 
 def test_the_bundle_says_what_it_is(trained: Bundle, photographs: Path, base: Path) -> None:
