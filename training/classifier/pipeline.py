@@ -150,7 +150,12 @@ def fit(
     return Fitted(dataset, parts, classes, trainer, pictures, initial)
 
 
-def refit(fitted: Fitted, work: Path, reporter: Reporter | None = None) -> ClassifierTrainer:
+def refit(
+    fitted: Fitted,
+    work: Path,
+    reporter: Reporter | None = None,
+    parts: Sequence[str] = SUBSETS,
+) -> ClassifierTrainer:
     """Train again, on every picture, as long as validation found best.
 
     Rare kinds have a handful of photographs, and a fifth of them was held back so far. What this
@@ -160,13 +165,14 @@ def refit(fitted: Fitted, work: Path, reporter: Reporter | None = None) -> Class
         fitted: The measured model.
         work: Folder of decoded pictures and the checkpoint.
         reporter: Hears of progress.
+        parts: The parts to learn from, by default all.
 
     Returns:
         A trainer that carries the final weights.
     """
     reporter = reporter or Reporter()
     settings, accelerator = fitted.trainer.settings, fitted.trainer.accelerator
-    names = [name for part in SUBSETS for name in fitted.split.names[part]]
+    names = [name for part in parts for name in fitted.split.names[part]]
     if accelerator.is_main_process:
         work.mkdir(exist_ok=True)
     accelerator.wait_for_everyone()
