@@ -43,7 +43,7 @@ def health(clock: Clock) -> Iterator[Rule]:
             f"{few} and {had} >= porcelain_workers_expected{{{job}}}",
             "page",
             f"{service.kind} {{{{ $labels.instance }}}} has {{{{ $value }}}} workers left",
-            "A worker process died and was not replaced: capacity is lost until the pod restarts.",
+            "A worker died, and what replaces it does not become ready; see the log of the pod.",
             lasting=clock.span(60),
             service=service.kind,
         )
