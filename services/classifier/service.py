@@ -8,7 +8,6 @@ need the numbers of workers then.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from http import HTTPStatus
 from typing import Any
@@ -55,7 +54,12 @@ GPUS: dict[str, Any] = (
 AWAY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 
 
-@bentoml.service(name="porcelain_inference", **INNER_SERVER, **GPUS)
+@bentoml.service(
+    name="porcelain_inference",
+    traffic={"timeout": SETTINGS.model_seconds},
+    **INNER_SERVER,
+    **GPUS,
+)
 class Inference:
     """The model in a process of its own, one per GPU; it takes decoded, validated pictures."""
 
@@ -155,11 +159,10 @@ class ClassifierService:
 
         assert self.inference is not None
         try:
-            async with asyncio.timeout(SETTINGS.model_seconds):
-                return await self.inference.to_async.call(call, images)
+            return await self.inference.to_async.call(call, images)
         except BentoMLException as error:
             if error.error_code in AWAY:
                 raise not_ready() from error
             raise
-        except (aiohttp.ClientError, OSError) as error:  # of these, TimeoutError
+        except (aiohttp.ClientError, OSError) as error:
             raise not_ready() from error
