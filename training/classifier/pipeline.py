@@ -156,7 +156,7 @@ def refit(
     reporter: Reporter | None = None,
     parts: Sequence[str] = SUBSETS,
 ) -> ClassifierTrainer:
-    """Train again, on every picture, as long as validation found best.
+    """Train again, on every picture of these parts, as long as validation found best.
 
     Rare kinds have a handful of photographs, and a fifth of them was held back so far. What this
     model is worth cannot be measured on the same pictures; the recipe's worth was.

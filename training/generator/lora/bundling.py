@@ -56,7 +56,7 @@ def write_generator(folder: Path, run: Run, name: str) -> Verification:
     shutil.copyfile(grid_file(run.folder, settings.total_steps()), folder / GRID_FILE)
     write_split(folder / SPLIT_FILE, run.split)
     learned = [record.file_name for record in run.records]
-    write_digests(folder, run.photographs.root, {"train": learned})
+    write_digests(folder, run.root, {"train": learned})
     taxonomy = run.taxonomy.model_dump(exclude_none=True)
     write_text(
         folder / TAXONOMY_FILE, yaml.safe_dump(taxonomy, allow_unicode=True, sort_keys=False)
@@ -86,6 +86,5 @@ def write_generator(folder: Path, run: Run, name: str) -> Verification:
             height=sampling.size,
         ),
     )
-    digest = run.photographs.digest()
-    write_manifest(folder, kind="generator", name=name, dataset_digest=digest, generator=info)
+    write_manifest(folder, kind="generator", name=name, dataset_digest=run.digest, generator=info)
     return verification

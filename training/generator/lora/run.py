@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from porcelain.dataset import Dataset, Record, load_dataset
+from porcelain.dataset import Record, load_dataset
 from porcelain.files import open_work_folder
 from porcelain.prompts import check_template, prompt_for
 from porcelain.vocabulary import Taxonomy, load_taxonomy
@@ -36,8 +36,9 @@ class Run:
     Attributes:
         trainer: Carries the pipeline with its adapters, and the resolved settings.
         base: What lies under them.
-        photographs: What it was given.
-        records: Those of them that it learns from, because they can be read.
+        root: The dataset folder.
+        records: The photographs it learns from.
+        digest: Of the photographs it was given.
         split: The dataset's parts.
         taxonomy: The dataset's.
         folder: Of its checkpoint and sample grids.
@@ -45,8 +46,9 @@ class Run:
 
     trainer: LoraTrainer
     base: Base
-    photographs: Dataset
+    root: Path
     records: tuple[Record, ...]
+    digest: str
     split: Split
     taxonomy: Taxonomy
     folder: Path
@@ -91,6 +93,7 @@ def set_up(
     dataset, taxonomy = load_dataset(data), load_taxonomy(data)
     parts = split_or_make(dataset, split, seed=settings.seed)
     photographs = photographs_to_learn(dataset, parts, reporter.message)
+    digest = photographs.digest()
     with accelerator.local_main_process_first():  # the others find what it has downloaded
         base = find_base(settings.base)
     pipeline = load_pipeline(base.folder, device=str(accelerator.device), dtype=torch.float32)
@@ -104,7 +107,7 @@ def set_up(
     identity = {
         "settings": settings.identity(),
         "base": base.reference.digest,
-        "data": photographs.digest(),
+        "data": digest,
         "split": {part: list(parts.names[part]) for part in SUBSETS},
         "taxonomy": taxonomy.model_dump(mode="json"),
     }
@@ -121,4 +124,4 @@ def set_up(
     if not settings.text_encoder:
         pipeline.text_encoder.to("cpu")
     trainer = LoraTrainer(pipeline, material, settings, folder, accelerator)
-    return Run(trainer, base, photographs, records, parts, taxonomy, folder)
+    return Run(trainer, base, dataset.root, records, digest, parts, taxonomy, folder)
