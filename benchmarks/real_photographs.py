@@ -120,8 +120,8 @@ def _predictions(fitted: Fitted, trainer: ClassifierTrainer) -> dict[str, Any]:
     content: dict[str, Any] = {
         "names": [record.file_name for record in test.records],
         "objects": [record.object_id or record.file_name for record in test.records],
-        "best_epoch": fitted.trainer.progress.best_epoch,
-        "pictures_per_second": fitted.trainer.progress.history[-1].pictures_per_second,
+        "best_epoch": trainer.progress.best_epoch,
+        "pictures_per_second": trainer.progress.history[-1].pictures_per_second,
     }
     for column, task in enumerate(fitted.classes):
         temperature = fit_temperature(held[task], validation.labels[:, column].numpy())
