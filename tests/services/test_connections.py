@@ -136,12 +136,12 @@ def test_a_second_request_must_arrive_in_time_too(limited: Server) -> None:
 def test_one_connection_too_many_is_told_so(limited: Server) -> None:
     with ExitStack() as stack:
         held = [stack.enter_context(connect(limited)) for _ in range(MOST + 5)]
-        held[0].sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        assert b"200 OK" in received(held[0])
-        refused = held[-1]
-        status, headers, _ = answer(refused)
+        # First: an answered connection that closes would make room for the last.
+        status, headers, _ = answer(held[-1])
         assert status == 503
         assert int(headers["retry-after"]) >= 1
+        held[0].sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert b"200 OK" in received(held[0])
     assert limited.get("/livez").status_code == 200
 
 
