@@ -74,17 +74,28 @@ class AutoencoderObjective:
 
     def _fidelity(self, latents: Tensor, pictures: Tensor) -> dict[str, Tensor]:
         output = self.autoencoder.decode(latents).sample.float()
-        error = output - pictures
-        colour = error - error.mean(dim=1, keepdim=True)
-        terms = {
-            "absolute": error.abs().mean(),
-            "colour": self.settings.colour_weight * colour.abs().mean(),
-            "structure": self.settings.structure_weight * structure_loss(output, pictures),
-        }
+        terms = fidelity(output, pictures, self.settings)
         if self.distance is not None:
             distance = self.distance(output, pictures).mean()
             terms["perceptual"] = self.settings.perceptual_weight * distance
         return terms
+
+
+def fidelity(output: Tensor, pictures: Tensor, settings: AutoencoderSettings) -> dict[str, Tensor]:
+    """The weighted terms that need no trained weights: absolute error, colour, structure.
+
+    Args:
+        output: What the decoder gives back, [B, 3, H, W] in [-1, 1].
+        pictures: What it should.
+        settings: Weights of the terms.
+    """
+    error = output - pictures
+    colour = error - error.mean(dim=1, keepdim=True)
+    return {
+        "absolute": error.abs().mean(),
+        "colour": settings.colour_weight * colour.abs().mean(),
+        "structure": settings.structure_weight * structure_loss(output, pictures),
+    }
 
 
 @torch.inference_mode()

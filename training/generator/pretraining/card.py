@@ -43,7 +43,7 @@ def write_card(
             "## Measures\n",
             _measures_table(measures),
             "## Make it again\n",
-            _command(settings, measures),
+            _again(settings, measures),
             "## Limits\n",
             _limits(settings, measures),
         ]
@@ -71,8 +71,9 @@ picture = pipeline(prompt, num_inference_steps=25, guidance_scale=3.0).images[0]
 
 - **Autoencoder** (`AutoencoderKL`): to {settings.autoencoder.latent_channels} channels at an
   eighth of the size; held to absolute error, structural similarity and gradients at three
-  scales{compared}. Latents have zero mean and unit variance per channel (folded into its two
-  1 x 1 convolutions), so the scaling factor is 1.
+  scales{compared}{_opponent(settings, measures)}.
+  Latents have zero mean and unit variance per channel (folded into its two 1 x 1 convolutions),
+  so the scaling factor is 1.
 - **Text encoder** (`CLIPTextModel`, `CLIPTokenizer`): trained with the UNet; its vocabulary is
   made from the prompts' words and every byte.
 - **UNet** (`UNet2DConditionModel`): v-prediction, min-SNR weighting, a noise schedule that ends
@@ -85,6 +86,7 @@ It learned from the training part ({data["training_pictures"]} pictures) of a da
 
 def _measures_table(measures: dict[str, Any]) -> str:
     autoencoder, diffusion = measures["autoencoder"], measures["diffusion"]
+    decoder = measures["decoder"]
     parameters = measures["parameters"]
     rows = [
         ("parameters", f"{parameters['total']:,}"),
@@ -105,7 +107,8 @@ def _measures_table(measures: dict[str, Any]) -> str:
             what = autoencoder["perceptual_measure"]
             rows.append((f"reconstruction, distance in {what}", f"{held_out['perceptual']:.4f}"))
     rows += [
-        (_stage_name(measures), _effort(autoencoder)),
+        ("autoencoder, steps and hours", _effort(autoencoder)),
+        *([("its decoder after that", _effort(decoder))] if decoder["steps"] else []),
         ("diffusion, steps and hours", _effort(diffusion)),
     ]
     for part in ("training", "held_out"):
@@ -116,24 +119,44 @@ def _measures_table(measures: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _command(settings: PretrainSettings, measures: dict[str, Any]) -> str:
+def commands(settings: PretrainSettings, measures: dict[str, Any]) -> list[str]:
+    """What to run to make the same base again, in order; the last one leaves it at OUT.
+
+    Args:
+        settings: The content of its `settings.json`.
+        measures: The content of its `measures.json`.
+    """
     start, whole = measures.get("start"), _goes_on(measures)
+    earlier = list(start.get("recipe", [])) if start else []
+    if earlier:
+        earlier[-1] = earlier[-1].replace("--out OUT", f"--out {start['name']}")
+    data, first = measures["data"], measures["autoencoder"]
+    # Bases of old have no entry for the decoder: gone on with, that was all the first stage did.
+    decoder = measures.get("decoder", {"steps": first["steps"] if whole else 0})
     command = [
+        f"# DATA: {data['training_pictures']} pictures to learn from, SHA-256 {data['digest']}\n"
         "porcelain generator pretrain --data DATA --out OUT",
         *([f"--{'base' if whole else 'autoencoder'} {start['name']}"] if start else []),
         f"--size {settings.size} --seed {settings.seed}",
-        f"--decoder-steps {measures['autoencoder']['steps']}"
-        if whole
-        else f"--autoencoder-steps {measures['autoencoder']['steps']} "
-        f"--autoencoder-batch-size {settings.autoencoder.batch_size}",
+        *([] if start else [f"--autoencoder-steps {first['steps']} {_first_batch(settings)}"]),
+        *([] if start and not whole else [f"--decoder-steps {decoder['steps']}"]),
         f"--steps {measures['diffusion']['steps']} --batch-size {settings.diffusion.batch_size}",
         f"--perceptual {settings.autoencoder.perceptual}",
     ]
-    before = measures["autoencoder"].get("perceptual_recipe")
+    before = first.get("perceptual_recipe")
+    known = "\n".join(earlier)
+    needed = [before] if before and before not in known else []
+    return [*earlier, *needed, " \\\n  ".join(command)]
+
+
+def _first_batch(settings: PretrainSettings) -> str:
+    return f"--autoencoder-batch-size {settings.autoencoder.batch_size}"
+
+
+def _again(settings: PretrainSettings, measures: dict[str, Any]) -> str:
     return (
         "```bash\n"
-        + (f"{before}\n" if before else "")
-        + " \\\n  ".join(command)
+        + "\n".join(commands(settings, measures))
         + "\n```\n\nEvery other setting is in `settings.json`, every number in `measures.json`.\n"
     )
 
@@ -142,10 +165,6 @@ def _goes_on(measures: dict[str, Any]) -> bool:
     """Whether a whole base was the start, and not an autoencoder alone."""
     start = measures.get("start")
     return start is not None and any(name.startswith("unet/") for name in start["digests"])
-
-
-def _stage_name(measures: dict[str, Any]) -> str:
-    return f"{'decoder alone' if _goes_on(measures) else 'autoencoder'}, steps and hours"
 
 
 def _limits(settings: PretrainSettings, measures: dict[str, Any]) -> str:
@@ -160,6 +179,12 @@ def _limits(settings: PretrainSettings, measures: dict[str, Any]) -> str:
 def _from(measures: dict[str, Any]) -> str:
     start = measures.get("start")
     return "from scratch" if start is None else f"on from `{start['name']}`"
+
+
+def _opponent(settings: PretrainSettings, measures: dict[str, Any]) -> str:
+    if measures["decoder"]["steps"] == 0 or settings.decoder.adversarial_weight == 0:
+        return ""
+    return "; its decoder then learned on against a discriminator"
 
 
 def _three(parameters: dict[str, int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import timm
@@ -68,13 +69,28 @@ class FeatureDistance(nn.Module):
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Distance per picture [B] of two batches [B, 3, H, W] in [-1, 1]."""
-        total = output.new_zeros(len(output), dtype=torch.float32)
         with torch.no_grad():
-            wanted = self.features(self._normalise(target))
-        for ours, theirs in zip(self.features(self._normalise(output)), wanted, strict=True):
-            ours, theirs = _unit(ours.float()), _unit(theirs.float())
-            total = total + (ours - theirs).square().sum(dim=1).mean(dim=(1, 2))
-        return total / STAGES
+            wanted = self.maps(target)
+        return self.between(self.maps(output), wanted)
+
+    def maps(self, pictures: Tensor) -> list[Tensor]:
+        """The feature maps [B, C, h, w] of pictures [B, 3, H, W] in [-1, 1], finest first."""
+        maps: list[Tensor] = self.features(self._normalise(pictures))
+        return maps
+
+    def between(self, ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
+        """Distance per picture [B] of the maps of two batches."""
+        distances = [
+            (_unit(a.float()) - _unit(b.float())).square().sum(dim=1).mean(dim=(1, 2))
+            for a, b in zip(ours, theirs, strict=True)
+        ]
+        return torch.stack(distances).mean(dim=0)
+
+    @property
+    def channels(self) -> list[int]:
+        """Of every map."""
+        channels: list[int] = self.features.feature_info.channels()
+        return channels
 
     def _normalise(self, pictures: Tensor) -> Tensor:
         return (pictures.clamp(-1, 1) * 0.5 + 0.5 - self.mean) / self.std

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer
 
 from porcelain.files import (
@@ -28,10 +28,11 @@ from training.generator.pretraining.assembly import (
 )
 from training.generator.pretraining.autoencoder import measure_reconstruction
 from training.generator.pretraining.captions import Captions
-from training.generator.pretraining.card import write_card
+from training.generator.pretraining.card import commands, write_card
 from training.generator.pretraining.diffusion import held_out_loss
 from training.generator.pretraining.first_stage import (
     LATENTS_FILE,
+    FirstStage,
     run_first_stage,
 )
 from training.generator.pretraining.grid import plan_grid, sample_grid
@@ -46,7 +47,7 @@ from training.generator.pretraining.second_stage import (
 from training.generator.pretraining.settings import PretrainSettings
 from training.generator.pretraining.start import Start, open_start
 from training.generator.pretraining.tokenizer import build_tokenizer, prompt_vocabulary
-from training.generator.pretraining.workshop import Effort, Reporter, Workshop
+from training.generator.pretraining.workshop import Reporter, Workshop
 
 GRID_FILE = "grid.png"
 MEASURES_FILE = "measures.json"
@@ -105,25 +106,33 @@ def pretrain(
     shop = Workshop(settings, out.parent / f".{out.name}.training", choose_device(), reporter, logs)
     open_work_folder(shop.work, _identity(shop, material, start))
     training, held_out = (_decode(shop, material, part) for part in ("train", "held-out"))
-    vae, first = run_first_stage(shop, training.pixels, held_out.pixels, distance, start)
+    first = run_first_stage(shop, training.pixels, held_out.pixels, distance, start)
     tokenizer = _tokenizer(shop, material, start)
     captions = Captions(training.records, material.taxonomy, settings.template, tokenizer)
     plan = plan_grid(
         material.training, material.taxonomy, settings.template, PREVIEW_CELLS, PREVIEW_CELLS
     )
     latents = load_latents(shop.work / LATENTS_FILE, shop.device)
-    second = run_second_stage(shop, vae, tokenizer, latents, captions, plan, start)
+    second = run_second_stage(shop, first.autoencoder, tokenizer, latents, captions, plan, start)
     measured_with = _judge(judge, settings, distance, reporter)
-    measures = _measure(shop, material, held_out, vae, first, second, measured_with)
-    measures["start"] = None if start is None else start.summary()
+    measures = _measure(shop, material, held_out, first, second, measured_with)
+    measures["start"] = None if start is None else start.summary() | {"recipe": _recipe(start)}
     measures["autoencoder"] |= {
         "perceptual_loss": distance.name if distance else "none",
         "perceptual_recipe": distance.recipe if distance else None,
     }
     with atomic_folder(out, overwrite=overwrite) as folder:
-        measures = _write(folder, shop, material, vae, second, measures, name)
+        measures = _write(folder, shop, material, first, second, measures, name)
     shutil.rmtree(shop.work)
     return measures
+
+
+def _recipe(start: Start) -> list[str]:
+    """The commands that make a base to go on from, as far as is known."""
+    measures = start.folder / MEASURES_FILE
+    if start.settings is None or not measures.is_file():
+        return []
+    return commands(start.settings, json.loads(measures.read_text(encoding="utf-8")))
 
 
 def _tokenizer(shop: Workshop, material: Material, start: Start | None) -> CLIPTokenizer:
@@ -192,12 +201,12 @@ def _measure(
     shop: Workshop,
     material: Material,
     held_out: Part,
-    vae: AutoencoderKL,
-    first: Effort,
+    first: FirstStage,
     second: SecondStage,
     judge: FeatureDistance | None,
 ) -> dict[str, Any]:
-    autoencoder: dict[str, Any] = asdict(first)
+    vae = first.autoencoder
+    autoencoder: dict[str, Any] = asdict(first.effort)
     diffusion: dict[str, Any] = asdict(second.effort)
     precision = shop.settings.runtime.precision
     if len(held_out):
@@ -219,6 +228,7 @@ def _measure(
             "held_out_pictures": len(held_out),
         },
         "autoencoder": autoencoder,
+        "decoder": asdict(first.decoder),
         "diffusion": diffusion,
     }
 
@@ -227,14 +237,15 @@ def _write(
     folder: Path,
     shop: Workshop,
     material: Material,
-    vae: AutoencoderKL,
+    first: FirstStage,
     second: SecondStage,
     measures: dict[str, Any],
     name: str,
 ) -> dict[str, Any]:
     settings, denoiser = shop.settings, second.objective.denoiser
     tokenizer = second.objective.captions.tokenizer
-    loaded = save_half(assemble(vae, denoiser.text_encoder, tokenizer, denoiser.unet), folder)
+    whole = assemble(first.autoencoder, denoiser.text_encoder, tokenizer, denoiser.unet)
+    loaded = save_half(whole, folder)
     shop.reporter.message("Sampling the grid from the saved files")
     grid = sample_grid(
         loaded.to(shop.device),

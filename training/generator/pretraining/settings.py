@@ -108,14 +108,20 @@ class AutoencoderSettings(StageSettings):
 
 
 class DecoderSettings(StageSettings):
-    """In place of the first stage, where a base is gone on with: its decoder learns new pictures.
+    """After the first stage: the decoder alone learns on, against an opponent.
 
-    The encoder stays, and so do the latents that the UNet knows; what a small decoder makes of
-    them is worth learning anew. (Stability AI released decoders of its own for faces likewise.)
+    The latents are fixed by then. The first stage settles what they hold, and leaves what they
+    leave open as a blur; here the decoder learns to fill it in as it looks on pictures. Where a
+    base is gone on with, this takes the first stage's place: the encoder stays, and so do the
+    latents that the UNet knows. (Stability AI released decoders of its own likewise.)
 
     Attributes:
         steps: 0 leaves the decoder as it is.
         perceptual_weight: Of the distance of features, where there are any.
+        adversarial_weight: Of what the opponent objects to; 0 has none.
+        adversarial_steps: In which that weight rises from 0.
+        discriminator_width: Channels of the opponent's first convolution.
+        discriminator_rate: Its learning rate, which does not fall.
     """
 
     steps: Annotated[int, Field(ge=0)] = 1500
@@ -126,12 +132,10 @@ class DecoderSettings(StageSettings):
     fall: Annotated[float, Field(gt=0, lt=1)] = 0.3
     averaging: Share = 0.99
     perceptual_weight: Annotated[float, Field(ge=0)] = 1.0
-
-    def as_autoencoder(self, earlier: AutoencoderSettings) -> AutoencoderSettings:
-        """The first stage's settings for a decoder alone, of an autoencoder trained earlier."""
-        stage = self.model_dump()
-        encoders = {"half_size_steps": 0, "divergence_weight": 0.0, "coarse_weight": 0.0}
-        return earlier.model_copy(update=stage | encoders)
+    adversarial_weight: Annotated[float, Field(ge=0)] = 0.05
+    adversarial_steps: Count = 300
+    discriminator_width: Count = 24
+    discriminator_rate: Annotated[float, Field(gt=0)] = 3e-4
 
 
 class DiffusionSettings(StageSettings):

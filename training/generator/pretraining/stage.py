@@ -37,6 +37,16 @@ class Objective(Protocol):
         """The terms of the loss of `step`, already weighted; they are added up."""
 
 
+class Companion(Protocol):
+    """What learns beside a stage's module, and is kept in its checkpoints."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that it has learned."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Be as it was then."""
+
+
 @dataclass(frozen=True)
 class StageProgress:
     """Where a stage stands after a step.
@@ -75,6 +85,7 @@ class StageTrainer:
         settings: StageSettings,
         runtime: RuntimeSettings,
         checkpoint: Path,
+        companion: Companion | None = None,
     ) -> None:
         """Set up; go on from `checkpoint` if it is there.
 
@@ -84,12 +95,14 @@ class StageTrainer:
             settings: How to optimise.
             runtime: Precision and intervals.
             checkpoint: The checkpoint's file.
+            companion: What the objective teaches beside, if anything.
         """
         self.name = name
         self.module = module
         self.settings = settings
         self.runtime = runtime
         self.checkpoint = checkpoint
+        self.companion = companion
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.device = self.parameters[0].device
         self.optimizer = _optimizer(self.parameters, settings)
@@ -173,6 +186,8 @@ class StageTrainer:
             "loss": self.loss,
             "fall_from": self.schedule.fall_from,
         }
+        if self.companion is not None:
+            content["companion"] = self.companion.state_dict()
         buffer = io.BytesIO()
         torch.save(content, buffer)
         write_bytes(self.checkpoint, buffer.getvalue())
@@ -222,6 +237,8 @@ class StageTrainer:
         self.seconds = content["seconds"]
         self.loss = content["loss"]
         self.schedule.fall_from = content["fall_from"]
+        if self.companion is not None:
+            self.companion.load_state_dict(content["companion"])
 
 
 def batch_indices(count: int, size: int, step: int, seed: int) -> npt.NDArray[np.int64]:

@@ -10,6 +10,7 @@ from porcelain.dataset import Record, load_dataset, write_metadata
 from training.data.split import Split, write_split
 from training.generator.pretraining.settings import (
     AutoencoderSettings,
+    DecoderSettings,
     DiffusionSettings,
     PretrainSettings,
     RuntimeSettings,
@@ -64,6 +65,9 @@ def settings() -> PretrainSettings:
             latent_channels=4,
             perceptual="none",
             warmup_steps=2,
+        ),
+        decoder=DecoderSettings(
+            steps=6, warmup_steps=2, adversarial_steps=3, discriminator_width=4
         ),
         diffusion=DiffusionSettings(
             steps=8,

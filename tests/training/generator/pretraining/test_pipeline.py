@@ -44,7 +44,7 @@ def test_result_is_a_stable_diffusion_pipeline(
         logs=tmp_path / "logs",
         reporter=Reporter(step=lambda progress: seen.append(progress.stage)),
     )
-    assert seen == ["autoencoder"] * 8 + ["diffusion"] * 8
+    assert seen == ["autoencoder"] * 8 + ["decoder"] * 6 + ["diffusion"] * 8
     assert {value.dtype for value in weights(out).values()} <= {torch.float16, torch.int64}
     assert not list(tmp_path.glob(".base*"))
     pipeline = StableDiffusionPipeline.from_pretrained(out)  # no dtype, as the card's example
@@ -75,6 +75,7 @@ def test_result_is_a_stable_diffusion_pipeline(
     assert saved["data"]["digest"] in card
     assert "CC0-1.0" in card
     assert "--autoencoder-steps 8" in card
+    assert "--decoder-steps 6" in card
     assert PretrainSettings.model_validate_json((out / "settings.json").read_text()) == settings
 
 
@@ -97,7 +98,7 @@ def test_saved_latents_have_unit_variance(
     assert (latents.std(dim=(0, 2, 3)) - 1).abs().max() < 0.15
 
 
-@pytest.mark.parametrize("stopped", ["autoencoder", "diffusion"])
+@pytest.mark.parametrize("stopped", ["autoencoder", "decoder", "diffusion"])
 def test_interrupted_run_ends_as_an_uninterrupted_one(
     photos: Path,
     settings: PretrainSettings,
@@ -109,7 +110,7 @@ def test_interrupted_run_ends_as_an_uninterrupted_one(
     advance = StageTrainer._advance
 
     def break_off(trainer: StageTrainer, *arguments: object) -> object:
-        if trainer.name == stopped and trainer.step == 5:
+        if trainer.name == stopped and trainer.step == 4:
             trainer.save()
             raise KeyboardInterrupt
         return advance(trainer, *arguments)
@@ -126,7 +127,7 @@ def test_interrupted_run_ends_as_an_uninterrupted_one(
         settings,
         reporter=Reporter(step=lambda progress: steps.append((progress.stage, progress.step))),
     )
-    assert steps[0] == (stopped, 6)
+    assert steps[0] == (stopped, 5)
     assert same_weights(tmp_path / "whole", tmp_path / "parts")
 
 
@@ -247,12 +248,36 @@ def test_only_the_decoder_of_a_base_learns_new_pictures(
     assert changed
     assert all(k.startswith(("vae.decoder.", "vae.post_quant_conv.")) for k in changed)
     earlier = json.loads((first / "measures.json").read_text())["autoencoder"]
-    now = measures["autoencoder"]
-    assert now["steps"] == 60
-    assert now["reconstruction"]["psnr"] > earlier["reconstruction"]["psnr"] + 1
+    assert measures["autoencoder"]["steps"] == 0
+    assert measures["decoder"]["steps"] == 60
+    psnr = measures["autoencoder"]["reconstruction"]["psnr"]
+    assert psnr > earlier["reconstruction"]["psnr"] + 1
     card = (second / "README.md").read_text()
     assert "--decoder-steps 60" in card
-    assert "decoder alone" in card
+    assert "--autoencoder-steps 8" in card  # how the first was made is not lost
+    assert card.index("--out first") < card.index("--base first")
+
+
+def test_after_the_first_stage_the_decoder_learns_alone(
+    photos: Path, settings: PretrainSettings, tmp_path: Path
+) -> None:
+    def with_weight(weight: float, steps: int = 6) -> PretrainSettings:
+        update = {"adversarial_weight": weight, "steps": steps}
+        return settings.model_copy(update={"decoder": settings.decoder.model_copy(update=update)})
+
+    for name, chosen in (
+        ("none", with_weight(0.0, steps=0)),
+        ("alone", with_weight(0.0)),
+        ("opposed", with_weight(0.5)),
+    ):
+        pretrain(photos, tmp_path / name, chosen)
+    none, alone, opposed = (weights(tmp_path / name) for name in ("none", "alone", "opposed"))
+    for first, second in ((none, alone), (alone, opposed)):
+        changed = {k for k in first if not torch.equal(first[k], second[k])}
+        assert changed
+        assert all(k.startswith(("vae.decoder.", "vae.post_quant_conv.")) for k in changed)
+    assert "discriminator" in (tmp_path / "opposed" / "README.md").read_text()
+    assert "discriminator" not in (tmp_path / "alone" / "README.md").read_text()
 
 
 def test_a_base_that_does_not_fit_is_refused(
@@ -295,6 +320,6 @@ def test_finished_first_stage_is_not_repeated(
         broken.setattr(second_stage, "build_denoiser", interrupt)
         with pytest.raises(KeyboardInterrupt):
             pretrain(photos, tmp_path / "base", settings)
-    monkeypatch.setattr(first_stage, "_train", interrupt)
+    monkeypatch.setattr(first_stage, "_trainer", interrupt)
     pretrain(photos, tmp_path / "base", settings)
     assert (tmp_path / "base" / "model_index.json").is_file()
