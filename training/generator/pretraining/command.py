@@ -43,10 +43,16 @@ def pretrain(
     ] = None,
     decoder_steps: Annotated[
         int | None,
-        typer.Option(min=0, help="With --base: steps of its decoder on these pictures; 1500."),
+        typer.Option(
+            min=0,
+            help="Steps of its decoder alone after that, or with --base in its place; 1500.",
+        ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Optimiser steps of text encoder and UNet.")
+        int | None,
+        typer.Option(
+            min=0, help="Optimiser steps of text encoder and UNet; 0 keeps those of --base."
+        ),
     ] = None,
     hours: Annotated[
         float | None, typer.Option(help="End their training after so many hours.")
@@ -97,10 +103,10 @@ def pretrain(
 ) -> None:
     """Train a small Stable Diffusion, from scratch or an earlier one, as a base to fine-tune.
 
-    Autoencoder first, then text encoder and UNet together. The folder loads as
-    a StableDiffusionPipeline and holds a model card, a grid of samples and the
-    measures. Interrupted, the same command goes on from the last checkpoint;
-    steps and hours may change in between.
+    Autoencoder first, its decoder once more against a discriminator, then text
+    encoder and UNet together. The folder loads as a StableDiffusionPipeline and
+    holds a model card, a grid of samples and the measures. Interrupted, the same
+    command goes on from the last checkpoint; steps and hours may change in between.
     """
     from training.generator.pretraining.pipeline import pretrain
     from training.generator.pretraining.presentation import Presentation

@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import CLIPTokenizer
 
+from porcelain.errors import UserError
 from porcelain.files import (
     SETTINGS_FILE,
     atomic_folder,
@@ -101,6 +102,8 @@ def pretrain(
     start = open_start(base, autoencoder)
     if start is not None:
         settings = start.fit(settings)
+    if settings.diffusion.steps == 0 and (start is None or start.settings is None):
+        raise UserError("--steps 0 keeps the UNet of a base; give --base, or let one be trained.")
     material = gather_material(data, split, settings.seed)
     settings, distance = _resolve_perceptual(settings, start, reporter)
     shop = Workshop(settings, out.parent / f".{out.name}.training", choose_device(), reporter, logs)

@@ -53,6 +53,8 @@ class Schedule:
 
     def is_over(self, step: int) -> bool:
         """Whether no step is left."""
+        if self.settings.steps == 0:
+            return True
         return self.fall_from is not None and step >= self.fall_from + self.fall_steps(
             self.fall_from
         )

@@ -142,6 +142,7 @@ class DiffusionSettings(StageSettings):
     """The second stage: a text encoder and a UNet that turn noise into latents.
 
     Attributes:
+        steps: 0 leaves those of a base that is gone on with as they are.
         channels: Width of the UNet at each level; each level halves the size.
         groups: Groups of every group norm; divides every width.
         layers: Residual blocks (each with attention) per level on the way down.
@@ -154,7 +155,7 @@ class DiffusionSettings(StageSettings):
         empty_prompts: Share of empty prompts, for classifier-free guidance.
     """
 
-    steps: Count = 20_000
+    steps: Annotated[int, Field(ge=0)] = 20_000
     batch_size: Count = 32
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     channels: tuple[Count, ...] = (96, 160)

@@ -280,6 +280,22 @@ def test_after_the_first_stage_the_decoder_learns_alone(
     assert "discriminator" not in (tmp_path / "alone" / "README.md").read_text()
 
 
+def test_text_encoder_and_unet_of_a_base_may_stay(
+    photos: Path, settings: PretrainSettings, tmp_path: Path
+) -> None:
+    kept = settings.diffusion.model_copy(update={"steps": 0})
+    decoder_alone = settings.model_copy(update={"diffusion": kept})
+    with pytest.raises(UserError, match="give --base"):
+        pretrain(photos, tmp_path / "second", decoder_alone)
+    pretrain(photos, tmp_path / "first", settings)
+    pretrain(photos, tmp_path / "second", decoder_alone, base=tmp_path / "first")
+    before, after = weights(tmp_path / "first"), weights(tmp_path / "second")
+    changed = {k for k in before if not torch.equal(before[k], after[k])}
+    assert changed
+    assert all(k.startswith(("vae.decoder.", "vae.post_quant_conv.")) for k in changed)
+    assert "--steps 0" in (tmp_path / "second" / "README.md").read_text()
+
+
 def test_a_base_that_does_not_fit_is_refused(
     photos: Path, settings: PretrainSettings, tmp_path: Path
 ) -> None:
