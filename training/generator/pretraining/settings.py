@@ -130,12 +130,12 @@ class DecoderSettings(StageSettings):
     weight_decay: Annotated[float, Field(ge=0)] = 0.001
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     fall: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    averaging: Share = 0.99
-    perceptual_weight: Annotated[float, Field(ge=0)] = 1.0
-    adversarial_weight: Annotated[float, Field(ge=0)] = 0.05
+    averaging: Share = 0.995
+    perceptual_weight: Annotated[float, Field(ge=0)] = 3.0
+    adversarial_weight: Annotated[float, Field(ge=0)] = 0.7
     adversarial_steps: Count = 300
     discriminator_width: Count = 24
-    discriminator_rate: Annotated[float, Field(gt=0)] = 3e-4
+    discriminator_rate: Annotated[float, Field(gt=0)] = 5e-4
 
 
 class DiffusionSettings(StageSettings):
