@@ -17,6 +17,7 @@ from training.generator.pretraining.architecture import build_scheduler
 from training.generator.pretraining.tokenizer import save_tokenizer
 
 WEIGHTS = ("vae", "text_encoder", "unet")
+PLACES = ("_name_or_path", "is_local", "local_files_only")
 
 
 def assemble(
@@ -62,6 +63,8 @@ def save_half(pipeline: StableDiffusionPipeline, folder: Path) -> StableDiffusio
         for weights in folder.rglob("*.safetensors"):
             weights.chmod(0o644)  # the libraries leave them to their owner alone
         _load_text_in_single(folder / "text_encoder" / "config.json")
+        for config in folder.rglob("*config.json"):
+            _forget_where_from(config)
         loaded = StableDiffusionPipeline.from_pretrained(folder)
     loaded.set_progress_bar_config(disable=True)
     proof = loaded("", num_inference_steps=2, output_type="np", generator=torch.Generator())
@@ -77,6 +80,12 @@ def _load_text_in_single(config: Path) -> None:
     a single-precision UNet, and sampling fails.
     """
     write_json(config, json.loads(config.read_text(encoding="utf-8")) | {"dtype": "float32"})
+
+
+def _forget_where_from(config: Path) -> None:
+    """Take out what the libraries note of the place on this machine that a part was loaded from."""
+    content = json.loads(config.read_text(encoding="utf-8"))
+    write_json(config, {name: value for name, value in content.items() if name not in PLACES})
 
 
 def count_parameters(pipeline: StableDiffusionPipeline) -> dict[str, int]:

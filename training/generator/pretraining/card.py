@@ -53,7 +53,7 @@ def write_card(
 
 def _introduction(settings: PretrainSettings, measures: dict[str, Any], licences: list[str]) -> str:
     features = measures["autoencoder"]["perceptual_loss"]
-    compared = "" if features == "none" else f", and features of {features}"
+    compared = "" if features == "none" else f", and\n  features of {features}"
     data = measures["data"]
     named = f" (licence: {', '.join(licences)})" if licences else ""
     return f"""\
@@ -71,7 +71,7 @@ picture = pipeline(prompt, num_inference_steps=25, guidance_scale=3.0).images[0]
 
 - **Autoencoder** (`AutoencoderKL`): to {settings.autoencoder.latent_channels} channels at an
   eighth of the size; held to absolute error, structural similarity and gradients at three
-  scales{compared}{_opponent(settings, measures)}.
+  scales{compared}.{_opponent(settings, measures)}
   Latents have zero mean and unit variance per channel (folded into its two 1 x 1 convolutions),
   so the scaling factor is 1.
 - **Text encoder** (`CLIPTextModel`, `CLIPTokenizer`): trained with the UNet; its vocabulary is
@@ -184,7 +184,7 @@ def _from(measures: dict[str, Any]) -> str:
 def _opponent(settings: PretrainSettings, measures: dict[str, Any]) -> str:
     if measures["decoder"]["steps"] == 0 or settings.decoder.adversarial_weight == 0:
         return ""
-    return "; its decoder then learned on against a discriminator"
+    return "\n  Its decoder then learned on alone, against a discriminator."
 
 
 def _three(parameters: dict[str, int]) -> str:

@@ -149,7 +149,7 @@ def _recipe(bundle: Path) -> str | None:
     settings = json.loads(record.read_text()).get("settings", {})
     options = [
         f"--{option.replace('_', '-')} {Path(str(settings[option])).name}"
-        for option in ("backbone", "pretrained", "epochs", "batch_size", "seed")
+        for option in ("backbone", "pretrained", "input_size", "epochs", "batch_size", "seed")
         if option in settings
     ]
     command = ["porcelain classifier train --data DATA", f"--out {bundle.name}", *options]

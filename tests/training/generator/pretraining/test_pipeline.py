@@ -229,6 +229,9 @@ def test_a_run_goes_on_from_another_base(
     noted = PretrainSettings.model_validate_json((second / "settings.json").read_text())
     assert noted.diffusion.channels == settings.diffusion.channels
     assert noted.template == settings.template
+    for config in second.rglob("*.json"):
+        assert str(tmp_path) not in config.read_text()
+        assert "is_local" not in config.read_text()
     card = (second / "README.md").read_text()
     assert "--base first" in card
     assert "from scratch" not in card
