@@ -48,6 +48,9 @@ class Job:
             time.sleep(rng.uniform(0, 0.4))
         else:
             time.sleep(rng.uniform(0, 3))
+        if process.poll() is not None:  # it came to its end first
+            assert process.returncode == 0
+            return False
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         killed = process.wait() != 0
