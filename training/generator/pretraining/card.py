@@ -53,7 +53,8 @@ def write_card(
 
 def _introduction(settings: PretrainSettings, measures: dict[str, Any], licences: list[str]) -> str:
     features = measures["autoencoder"]["perceptual_loss"]
-    compared = "" if features == "none" else f", and\n  features of {features}"
+    by_features = "" if features == "none" else f"\n  with features of {features}"
+    held_to = "" if _goes_on(measures) else by_features
     data = measures["data"]
     named = f" (licence: {', '.join(licences)})" if licences else ""
     return f"""\
@@ -71,7 +72,7 @@ picture = pipeline(prompt, num_inference_steps=25, guidance_scale=3.0).images[0]
 
 - **Autoencoder** (`AutoencoderKL`): to {settings.autoencoder.latent_channels} channels at an
   eighth of the size; held to absolute error, structural similarity and gradients at three
-  scales{compared}.{_opponent(settings, measures)}
+  scales{held_to}.{_decoder_alone(settings, measures, by_features)}
   Latents have zero mean and unit variance per channel (folded into its two 1 x 1 convolutions),
   so the scaling factor is 1.
 - **Text encoder** (`CLIPTextModel`, `CLIPTokenizer`): trained with the UNet; its vocabulary is
@@ -181,10 +182,12 @@ def _from(measures: dict[str, Any]) -> str:
     return "from scratch" if start is None else f"on from `{start['name']}`"
 
 
-def _opponent(settings: PretrainSettings, measures: dict[str, Any]) -> str:
-    if measures["decoder"]["steps"] == 0 or settings.decoder.adversarial_weight == 0:
+def _decoder_alone(settings: PretrainSettings, measures: dict[str, Any], by_features: str) -> str:
+    if measures["decoder"]["steps"] == 0:
         return ""
-    return "\n  Its decoder then learned on alone, against a discriminator."
+    opponent = settings.decoder.adversarial_weight > 0
+    against = " against a discriminator" if opponent else ""
+    return f"\n  Its decoder then learned on alone{against}{by_features}."
 
 
 def _three(parameters: dict[str, int]) -> str:
