@@ -37,7 +37,7 @@ from training.generator.pretraining.perceptual import FeatureDistance
 from training.generator.pretraining.precision import fast_layout
 from training.generator.pretraining.settings import StageSettings
 from training.generator.pretraining.stage import Objective, StageTrainer
-from training.generator.pretraining.start import Start
+from training.generator.pretraining.start import Start, goes_on
 from training.generator.pretraining.workshop import Effort, Workshop
 
 AUTOENCODER_FOLDER = "autoencoder"
@@ -113,7 +113,7 @@ def _encoder(
         training,
         lambda done, total: shop.reporter.preparing("encoding pictures", done, total),
     )
-    if start is None or start.settings is None:
+    if not goes_on(start):
         mean, deviation = channel_statistics(means, variance)
         fold_normalisation(autoencoder, mean, deviation)
         means = (means - mean.view(1, 1, -1, 1, 1)) / deviation.view(1, 1, -1, 1, 1)

@@ -46,7 +46,7 @@ from training.generator.pretraining.second_stage import (
     run_second_stage,
 )
 from training.generator.pretraining.settings import PretrainSettings
-from training.generator.pretraining.start import Start, open_start
+from training.generator.pretraining.start import Start, goes_on, open_start
 from training.generator.pretraining.tokenizer import build_tokenizer, prompt_vocabulary
 from training.generator.pretraining.workshop import Reporter, Workshop
 
@@ -102,7 +102,7 @@ def pretrain(
     start = open_start(base, autoencoder)
     if start is not None:
         settings = start.fit(settings)
-    if settings.diffusion.steps == 0 and (start is None or start.settings is None):
+    if settings.diffusion.steps == 0 and not goes_on(start):
         raise UserError("--steps 0 keeps the UNet of a base; give --base, or let one be trained.")
     material = gather_material(data, split, settings.seed)
     settings, distance = _resolve_perceptual(settings, start, reporter)
@@ -139,7 +139,7 @@ def _recipe(start: Start) -> list[str]:
 
 
 def _tokenizer(shop: Workshop, material: Material, start: Start | None) -> CLIPTokenizer:
-    if start is not None and start.settings is not None:
+    if goes_on(start):
         return start.load_tokenizer()
     labels = {task: material.training.classes(task) for task in TASKS}
     return build_tokenizer(

@@ -22,7 +22,7 @@ from training.generator.pretraining.diffusion import Denoiser, DiffusionObjectiv
 from training.generator.pretraining.grid import GridPlan, sample_grid
 from training.generator.pretraining.precision import autocast, fast_layout
 from training.generator.pretraining.stage import StageTrainer
-from training.generator.pretraining.start import Start, latent_factor
+from training.generator.pretraining.start import Start, goes_on, latent_factor
 from training.generator.pretraining.workshop import Effort, Workshop
 
 PREVIEW_STEPS = 20
@@ -88,7 +88,7 @@ def build_denoiser(
 ) -> Denoiser:
     """Text encoder and UNet for the latents of this autoencoder: those of `start`, or random."""
     settings = shop.settings.diffusion
-    if start is not None and start.settings is not None:
+    if goes_on(start):
         denoiser = Denoiser(*start.load_denoiser())
     else:
         size = shop.settings.size // latent_factor(autoencoder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeGuard
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -102,6 +102,11 @@ class Start:
             CLIPTextModel.from_pretrained(self.folder / "text_encoder", **options),
             UNet2DConditionModel.from_pretrained(self.folder / "unet", **options),
         )
+
+
+def goes_on(start: Start | None) -> TypeGuard[Start]:
+    """Whether a whole base is gone on with, rather than nothing or an autoencoder alone."""
+    return start is not None and start.settings is not None
 
 
 def latent_factor(autoencoder: AutoencoderKL) -> int:
