@@ -54,10 +54,10 @@ def sets_of(fitted: Fitted, task: str, coverage: float) -> Tested:
     column = list(fitted.classes).index(task)
     validation, test = fitted.pictures["validation"], fitted.pictures["test"]
     known = validation.labels[:, column].numpy()
-    logits = fitted.trainer.predict(validation.pictures)[task]
+    logits = fitted.trained.predict(validation.pictures)[task]
     temperature = fit_temperature(logits, known)
     scores = calibration_scores(apply_temperature(logits, temperature), known, names)
-    answers = apply_temperature(fitted.trainer.predict(test.pictures)[task], temperature)
+    answers = apply_temperature(fitted.trained.predict(test.pictures)[task], temperature)
     chosen = members(answers, limits(scores, names, coverage))
     labels = np.array([record.labels[task] or "" for record in test.records])
     index = {name: i for i, name in enumerate(names)}

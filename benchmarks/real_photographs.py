@@ -9,7 +9,9 @@ one or two pictures in a fold, so that pooled figures are the steadier ones.
     python -m benchmarks.real_photographs --data PHOTOS --out runs/real \
         --backbone tf_mobilenetv3_small_075 --pretrained weights.safetensors
 
-With `--plain` the same is done with a plain fine-tuning, as anybody would write it first.
+With `--plain` the same is done with a plain fine-tuning, as anybody would write it first. With
+`--served-only` the first model is left out: the second trains for all epochs, which validation
+chose on all five folds measured so far, and has no temperature.
 
 Interrupted, the same command goes on from the last epoch of the last fold.
 """
@@ -17,6 +19,7 @@ Interrupted, the same command goes on from the last epoch of the last fold.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -33,8 +36,8 @@ from training.classifier.calibration import apply_temperature, fit_temperature
 from training.classifier.evaluation.metrics import evaluate_predictions
 from training.classifier.pipeline import Reporter, fit, refit
 from training.classifier.settings import TrainSettings
-from training.classifier.trainer import ClassifierTrainer
-from training.data.split import make_folds, write_split
+from training.classifier.trained import Trained
+from training.data.split import Split, make_folds, write_split
 
 PLAIN: Final[dict[str, Any]] = {
     "epochs": 12,
@@ -44,6 +47,7 @@ PLAIN: Final[dict[str, Any]] = {
     "label_smoothing": 0.0,
     "dropout": 0.0,
     "averaging": 0.0,
+    "members": 1,
 }
 """Cross-entropy, AdamW at one rate with a cosine fall, the same augmentation, and nothing else."""
 
@@ -59,11 +63,17 @@ def main(
     prior_correction: Annotated[
         float | None, typer.Option(help="Share of log class frequency taken off; see the trainer.")
     ] = None,
+    members: Annotated[
+        int | None, typer.Option(help="Models that answer together; see the trainer.")
+    ] = None,
     input_size: Annotated[
         int | None, typer.Option(help="Side of the model's input; pictures are kept 8/7 as large.")
     ] = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="A plain fine-tuning in place of the default recipe.")
+    ] = False,
+    served_only: Annotated[
+        bool, typer.Option("--served-only", help="Leave the model out that validation chooses.")
     ] = False,
     only: Annotated[
         list[int] | None,
@@ -78,6 +88,7 @@ def main(
     dataset = load_dataset(data)
     given: dict[str, Any] = {"backbone": backbone, "pretrained": pretrained}
     options = {"epochs": epochs, "loss": loss, "prior_correction": prior_correction}
+    options["members"] = members
     if input_size:
         given |= {"input_size": input_size, "cached_size": round(input_size * 8 / 7)}
     if plain:
@@ -85,18 +96,21 @@ def main(
     given |= {name: value for name, value in options.items() if value is not None}
     for seed, split in enumerate(make_folds(dataset, seeds, seed=0)):
         results = out / f"seed-{seed}.json", out / f"refit-{seed}.json"
-        if all(result.is_file() for result in results) or (only and seed not in only):
+        wanted = results[1:] if served_only else results
+        if all(result.is_file() for result in wanted) or (only and seed not in only):
             continue
-        write_split(out / f"split-{seed}.json", split)
-        fitted = fit(
-            data,
-            out / f"work-{seed}",
-            TrainSettings(**given, seed=seed),
-            split=out / f"split-{seed}.json",
-            reporter=Reporter(epoch=lambda r, seed=seed: print(seed, r.epoch, r.f1_macro)),
+        file = out / f"split-{seed}.json"
+        write_split(file, _without_validation(split) if served_only else split)
+        told = Reporter(
+            message=lambda text, seed=seed: print(seed, text),
+            epoch=lambda r, seed=seed: print(seed, r.epoch, r.f1_macro, flush=True),
         )
-        write_json(results[0], _predictions(fitted, fitted.trainer))
-        told = Reporter(epoch=lambda r, seed=seed: print(seed, "again", r.epoch))
+        settings = TrainSettings(**given, seed=seed)
+        fitted = fit(data, out / f"work-{seed}", settings, split=file, reporter=told)
+        if served_only:
+            write_json(results[1], _predictions(fitted, fitted.trained))
+            continue
+        write_json(results[0], _predictions(fitted, fitted.trained))
         again = refit(fitted, out / f"work-{seed}/refit", told, ("train", "validation"))
         write_json(results[1], _predictions(fitted, again))
     if only:
@@ -104,24 +118,29 @@ def main(
     for stem, title in (
         ("seed", "the model that validation chose"),
         ("refit", "trained once more, on validation pictures too"),
-    ):
+    )[served_only:]:
         folds = [json.loads((out / f"{stem}-{seed}.json").read_text()) for seed in range(seeds)]
         _print(folds, dataset.classes, least, title)
 
 
-def _predictions(fitted: Fitted, trainer: ClassifierTrainer) -> dict[str, Any]:
-    """Labels and calibrated probabilities of the fold's test pictures, as the trainer's model says.
+def _without_validation(split: Split) -> Split:
+    names = dict(split.names)
+    names["train"] += names["validation"]
+    return replace(split, names=names | {"validation": ()})
+
+
+def _predictions(fitted: Fitted, trained: Trained) -> dict[str, Any]:
+    """Labels and calibrated probabilities of the fold's test pictures, as the model says.
 
     Temperatures are those of the model that has not learned from the validation part.
     """
     test, validation = fitted.pictures["test"], fitted.pictures["validation"]
-    logits = trainer.predict(test.pictures)
-    held = fitted.trainer.predict(validation.pictures)
+    logits = trained.predict(test.pictures)
+    held = fitted.trained.predict(validation.pictures)
     content: dict[str, Any] = {
         "names": [record.file_name for record in test.records],
         "objects": [record.object_id or record.file_name for record in test.records],
-        "best_epoch": trainer.progress.best_epoch,
-        "pictures_per_second": trainer.progress.history[-1].pictures_per_second,
+        "best_epochs": [one.progress.best_epoch for one in trained.trainers],
     }
     for column, task in enumerate(fitted.classes):
         temperature = fit_temperature(held[task], validation.labels[:, column].numpy())

@@ -63,7 +63,7 @@ def demo(
         classifier,
         *("classifier", "train", *data, "--out", str(classifier), *model),
         *("--epochs", str(epochs), "--logs", str(out / "logs"), "--name", "demo-classifier"),
-        *("--no-refit", *common),
+        *("--members", "1", "--no-refit", *common),
     )
     _step(
         report,

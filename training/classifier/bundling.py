@@ -39,7 +39,7 @@ from training.classifier.model import MultiTaskClassifier
 from training.classifier.records import LabelledPictures
 from training.classifier.settings import TrainSettings
 from training.classifier.similar import SimilarKept, write_index
-from training.classifier.trainer import ClassifierTrainer
+from training.classifier.trained import Trained
 from training.data.digests import write_digests
 from training.data.split import Split, write_split
 
@@ -55,24 +55,24 @@ class Fitted:
         dataset: The whole dataset.
         split: Its parts.
         classes: Labels per task in index order.
-        trainer: Carries the model with its final weights.
+        trained: The model with its final weights.
         pictures: Prepared pictures per part.
-        initial: The weights that training began with.
+        initial: The weights that each member began with.
     """
 
     dataset: Dataset
     split: Split
     classes: dict[str, list[str]]
-    trainer: ClassifierTrainer
+    trained: Trained
     pictures: dict[str, LabelledPictures]
-    initial: dict[str, Tensor]
+    initial: tuple[dict[str, Tensor], ...]
 
 
 def write_classifier(
     folder: Path,
     fitted: Fitted,
     name: str,
-    final: ClassifierTrainer | None = None,
+    final: Trained | None = None,
     similar: SimilarKept = "names",
 ) -> str:
     """Calibrate, export, verify and measure a trained model, and write its bundle's files.
@@ -92,12 +92,12 @@ def write_classifier(
         PorcelainError: A graph does not answer as torch does.
     """
     dataset, parts, classes = fitted.dataset, fitted.split, fitted.classes
-    trainer, pictures = fitted.trainer, fitted.pictures
-    settings = trainer.settings
+    trained, pictures = fitted.trained, fitted.pictures
+    settings = trained.settings
     validation = pictures["validation"]
-    temperatures, thresholds = _calibrate(trainer, validation, settings.selective_accuracy)
+    temperatures, thresholds = _calibrate(trained, validation, settings.selective_accuracy)
     differences = _write_graphs(folder, fitted, final, temperatures)
-    served = (final or trainer).model
+    served = (final or trained).model
     weights = {k: v.contiguous() for k, v in served.state_dict().items()}
     write_bytes(folder / WEIGHTS_FILE, save(weights))
     write_split(folder / SPLIT_FILE, parts)
@@ -106,15 +106,20 @@ def write_classifier(
         folder / TRAINING_FILE,
         {
             "settings": settings.model_dump(mode="json"),
-            "history": [vars(record) for record in trainer.progress.history],
-            "best_epoch": trainer.progress.best_epoch,
-            "refit_epochs": len(final.progress.history) if final is not None else 0,
+            "members": [
+                {
+                    "history": [vars(record) for record in trainer.progress.history],
+                    "best_epoch": trainer.progress.best_epoch,
+                }
+                for trainer in trained.trainers
+            ],
+            "refit_epochs": [len(one.progress.history) for one in final.trainers] if final else [],
             "onnx_difference": differences,
         },
     )
     if (dataset.root / TAXONOMY_FILE).is_file():
         shutil.copyfile(dataset.root / TAXONOMY_FILE, folder / TAXONOMY_FILE)
-    features = extract_features(trainer, pictures, final)
+    features = extract_features(trained, pictures, final)
     kept = write_index(folder, features, dataset, similar)
     info = ClassifierInfo(
         labels=classes,
@@ -126,9 +131,9 @@ def write_classifier(
         abstention_thresholds=thresholds,
         selective_accuracy=settings.selective_accuracy,
         activation_grid=GRID,
-        metrics=_test_metrics(trainer, pictures["test"], classes, temperatures),
+        metrics=_test_metrics(trained, pictures["test"], classes, temperatures),
         in_domain_threshold=write_domains(folder, features, refitted=final is not None),
-        conformity=conformity(trainer, validation, classes, temperatures),
+        conformity=conformity(trained, validation, classes, temperatures),
     )
     write_manifest(
         folder, kind="classifier", name=name, dataset_digest=dataset.digest(), classifier=info
@@ -139,14 +144,14 @@ def write_classifier(
 def _write_graphs(
     folder: Path,
     fitted: Fitted,
-    final: ClassifierTrainer | None,
+    final: Trained | None,
     temperatures: dict[str, float],
 ) -> dict[str, float]:
     """Export what is served and what was measured; how far each answers from torch, by file."""
-    trainer, settings = fitted.trainer, fitted.trainer.settings
-    graphs = {CLASSIFIER_MODEL_FILE: final or trainer}
+    trained, settings = fitted.trained, fitted.trained.settings
+    graphs = {CLASSIFIER_MODEL_FILE: final or trained}
     if final is not None:
-        graphs[HELD_OUT_MODEL_FILE] = trainer
+        graphs[HELD_OUT_MODEL_FILE] = trained
     samples = _samples(fitted.pictures, settings)
     differences = {}
     for file, source in graphs.items():
@@ -157,13 +162,13 @@ def _write_graphs(
 
 
 def _calibrate(
-    trainer: ClassifierTrainer, validation: LabelledPictures, selective_accuracy: float
+    trained: Trained, validation: LabelledPictures, selective_accuracy: float
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Temperature and abstention threshold per task."""
-    tasks = trainer.model.tasks
+    tasks = trained.tasks
     if len(validation.labels) == 0:
         return dict.fromkeys(tasks, 1.0), dict.fromkeys(tasks, 0.0)
-    logits = trainer.predict(validation.pictures)
+    logits = trained.predict(validation.pictures)
     temperatures, thresholds = {}, {}
     for column, task in enumerate(tasks):
         labels = validation.labels[:, column].numpy()
@@ -186,17 +191,17 @@ def _samples(
 
 
 def _test_metrics(
-    trainer: ClassifierTrainer,
+    trained: Trained,
     test: LabelledPictures,
     classes: dict[str, list[str]],
     temperatures: dict[str, float],
 ) -> dict[str, TaskMetrics]:
     if len(test.labels) == 0:
         return {}
-    logits = trainer.predict(test.pictures)
+    logits = trained.predict(test.pictures)
     evaluations = evaluate_predictions(
-        {t: test.labels[:, i].numpy() for i, t in enumerate(trainer.model.tasks)},
-        {t: apply_temperature(logits[t], temperatures[t]) for t in trainer.model.tasks},
+        {t: test.labels[:, i].numpy() for i, t in enumerate(trained.tasks)},
+        {t: apply_temperature(logits[t], temperatures[t]) for t in trained.tasks},
         classes,
         [record.object_id or record.file_name for record in test.records],
     )
@@ -208,6 +213,24 @@ def _counts(records: Sequence[Record], classes: dict[str, list[str]]) -> dict[st
         task: {label: sum(r.labels[task] == label for r in records) for label in labels}
         for task, labels in classes.items()
     }
+
+
+def load_trained(folder: Path, info: ClassifierInfo) -> MultiTaskClassifier:
+    """The served model of a bundle, from its weights.
+
+    Raises:
+        BundleError: It has none.
+    """
+    file = folder / WEIGHTS_FILE
+    if not file.is_file():
+        raise BundleError(f"{folder} has no {WEIGHTS_FILE}; train the classifier again.")
+    state = load_file(file)
+    members = {name.split(".")[2] for name in state if name.startswith("backbone.members.")}
+    model = MultiTaskClassifier(
+        info.backbone, {t: len(c) for t, c in info.labels.items()}, members=len(members) or 1
+    )
+    model.load_state_dict(state)
+    return model
 
 
 def export_again(source: Path, out: Path, *, overwrite: bool = False) -> float:
@@ -227,11 +250,7 @@ def export_again(source: Path, out: Path, *, overwrite: bool = False) -> float:
     check_free(out, overwrite, (source,))
     bundle = load_bundle(source, "classifier")
     info = bundle.classifier
-    weights = source / WEIGHTS_FILE
-    if not weights.is_file():
-        raise BundleError(f"{source} has no {WEIGHTS_FILE}; train again to export.")
-    model = MultiTaskClassifier(info.backbone, {t: len(c) for t, c in info.labels.items()})
-    model.load_state_dict(load_file(weights))
+    model = load_trained(source, info)
     size = info.input_size
     pictures = np.random.default_rng(0).integers(0, 256, (4, size, size, 3), dtype=np.uint8)
     with atomic_folder(out, overwrite=overwrite) as folder:

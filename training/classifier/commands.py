@@ -57,6 +57,14 @@ def train(
         float | None,
         typer.Option(help="Accuracy wanted of answers that are not abstained from."),
     ] = None,
+    members: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Models trained alike but for their seeds, that answer together: more accurate, "
+            "and as many times the work. 3 by default, 1 without pretrained weights.",
+        ),
+    ] = None,
     split: Annotated[
         Path | None,
         typer.Option(help="split.json; by default the dataset's own, or made from the seed."),
@@ -100,6 +108,7 @@ def train(
         loss=loss,
         input_size=input_size,
         selective_accuracy=selective_accuracy,
+        members=members,
         refit=refit,
         seed=seed,
     )

@@ -17,11 +17,11 @@ from porcelain.files import write_bytes
 from training.classifier.calibration import LEAST_PICTURES, apply_temperature
 from training.classifier.features import Features
 from training.classifier.records import LabelledPictures
-from training.classifier.trainer import ClassifierTrainer
+from training.classifier.trained import Trained
 
 
 def conformity(
-    trainer: ClassifierTrainer,
+    trained: Trained,
     validation: LabelledPictures,
     classes: dict[str, list[str]],
     temperatures: dict[str, float],
@@ -29,21 +29,21 @@ def conformity(
     """What label sets are made from, by task: the scores of `porcelain.conformal`.
 
     Args:
-        trainer: Carries a model that did not learn from validation.
+        trained: A model that did not learn from validation.
         validation: Its prepared pictures.
         classes: Labels per task in index order.
         temperatures: Per task.
     """
     if len(validation.labels) == 0:
         return {}
-    logits = trainer.predict(validation.pictures)
+    logits = trained.predict(validation.pictures)
     return {
         task: calibration_scores(
             apply_temperature(logits[task], temperatures[task]),
             validation.labels[:, column].numpy(),
             classes[task],
         )
-        for column, task in enumerate(trainer.model.tasks)
+        for column, task in enumerate(trained.tasks)
     }
 
 

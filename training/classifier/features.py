@@ -16,7 +16,7 @@ from training.classifier.calibration import FloatArray
 from training.classifier.export import ServingModel
 from training.classifier.records import LabelledPictures
 from training.classifier.settings import TrainSettings
-from training.classifier.trainer import ClassifierTrainer
+from training.classifier.trained import Trained
 from training.data.split import SUBSETS
 
 _TOGETHER = 32  # pictures in one call
@@ -40,19 +40,19 @@ class Features:
 
 
 def extract_features(
-    trainer: ClassifierTrainer,
+    trained: Trained,
     pictures: Mapping[str, LabelledPictures],
-    final: ClassifierTrainer | None,
+    final: Trained | None,
 ) -> Features:
     """Run both models over the pictures that they are to remember.
 
     Args:
-        trainer: Carries the model that did not learn from validation and test pictures.
+        trained: The model that did not learn from validation and test pictures.
         pictures: Prepared pictures per part.
-        final: Carries the model that learned from all of them, if that is the one served.
+        final: The model that learned from all of them, if that is the one served.
     """
-    train = _features(trainer, pictures["train"])
-    validation = _features(trainer, pictures["validation"])
+    train = _features(trained, pictures["train"])
+    validation = _features(trained, pictures["validation"])
     if final is None:
         return Features(train, validation, train, pictures["train"].records)
     parts = [pictures[part] for part in SUBSETS if len(pictures[part].labels)]
@@ -80,14 +80,14 @@ def as_served(pixels: npt.NDArray[np.uint8], settings: TrainSettings) -> npt.NDA
     return np.stack([prepare(Image.fromarray(one), size, "squash") for one in pixels])
 
 
-def _features(trainer: ClassifierTrainer, part: LabelledPictures) -> FloatArray:
+def _features(trained: Trained, part: LabelledPictures) -> FloatArray:
     """Shared features [N, F] of prepared pictures, as the exported graph returns them."""
     pixels = np.asarray(part.pictures.pixels)
-    serving = ServingModel(trainer.model.cpu().eval(), dict.fromkeys(trainer.model.tasks, 1.0))
+    serving = ServingModel(trained.model.cpu().eval(), dict.fromkeys(trained.tasks, 1.0))
     serving.eval()
     found: list[FloatArray] = []
     with torch.no_grad():
         for start in range(0, len(pixels), _TOGETHER):
-            some = as_served(pixels[start : start + _TOGETHER], trainer.settings)
+            some = as_served(pixels[start : start + _TOGETHER], trained.settings)
             found.append(serving(torch.from_numpy(np.array(some)))[-1].numpy())
     return np.concatenate(found) if found else np.zeros((0, 0), dtype=np.float32)

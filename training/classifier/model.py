@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -30,7 +31,12 @@ class MultiTaskClassifier(nn.Module):
     """
 
     def __init__(
-        self, backbone_name: str, classes: dict[str, int], *, dropout: float = 0.0
+        self,
+        backbone_name: str,
+        classes: dict[str, int],
+        *,
+        dropout: float = 0.0,
+        members: int = 1,
     ) -> None:
         """Build with random weights.
 
@@ -38,6 +44,7 @@ class MultiTaskClassifier(nn.Module):
             backbone_name: A timm model name.
             classes: Number of classes per task.
             dropout: On the shared features while training.
+            members: Backbones side by side; see `side_by_side`.
 
         Raises:
             UserError: timm has no such model, with the nearest names it has.
@@ -45,8 +52,9 @@ class MultiTaskClassifier(nn.Module):
         super().__init__()
         self.backbone_name = backbone_name
         self.tasks: tuple[str, ...] = tuple(classes)
-        self.backbone = create_backbone(backbone_name)
-        width = int(getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features)
+        backbones = [create_backbone(backbone_name) for _ in range(members)]
+        self.backbone = backbones[0] if members == 1 else SideBySide(backbones)
+        width = sum(int(getattr(b, "head_hidden_size", None) or b.num_features) for b in backbones)
         self.dropout = nn.Dropout(dropout)
         # A list, because the task `type` would hide nn.Module.type in a ModuleDict.
         self.heads = nn.ModuleList(nn.Linear(width, count) for count in classes.values())
@@ -73,6 +81,57 @@ class MultiTaskClassifier(nn.Module):
         """Mean and standard deviation of RGB in [0, 1] that the backbone's weights expect."""
         config = self.backbone.pretrained_cfg
         return torch.tensor(config["mean"]), torch.tensor(config["std"])
+
+
+class SideBySide(nn.Module):
+    """Backbones of one architecture that look at the same picture; their features in a row.
+
+    Attributes:
+        members: The backbones.
+        pretrained_cfg: As timm's models have it.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.pretrained_cfg = members[0].pretrained_cfg
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """The last maps of all of them [members, B, ...]."""
+        return torch.stack([member.forward_features(images) for member in self.members])
+
+    def forward_head(self, maps: Tensor, *, pre_logits: bool) -> Tensor:
+        """Their pooled features [B, members x F]."""
+        pooled = [
+            member.forward_head(own, pre_logits=pre_logits)
+            for member, own in zip(self.members, maps.unbind(), strict=True)
+        ]
+        return torch.cat(pooled, dim=1)
+
+
+def side_by_side(models: Sequence[MultiTaskClassifier]) -> MultiTaskClassifier:
+    """One model whose logits are the mean of those of `models`.
+
+    That is an ensemble (Hansen and Salamon, 1990; of networks that differ in their seeds alone:
+    Lakshminarayanan et al., arXiv 1612.01474). As the heads are linear, it is also one model with
+    all features in a row and one head per task, which everything else can treat as any other.
+
+    Args:
+        models: Of one backbone and equal classes; they stay as they are.
+    """
+    first = models[0]
+    classes = {t: head.out_features for t, head in zip(first.tasks, first.heads, strict=True)}
+    whole = MultiTaskClassifier(first.backbone_name, classes, members=len(models))
+    if len(models) == 1:
+        whole.load_state_dict(first.state_dict())
+        return whole
+    for own, model in zip(whole.backbone.members, models, strict=True):
+        own.load_state_dict(model.backbone.state_dict())
+    with torch.no_grad():
+        for head, *parts in zip(whole.heads, *(model.heads for model in models), strict=True):
+            head.weight.copy_(torch.cat([part.weight for part in parts], dim=1) / len(models))
+            head.bias.copy_(torch.stack([part.bias for part in parts]).mean(dim=0))
+    return whole
 
 
 def create_backbone(name: str) -> nn.Module:

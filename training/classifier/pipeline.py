@@ -22,6 +22,7 @@ from training.classifier.pictures import Pictures, prepare_pictures
 from training.classifier.records import EpochRecord, LabelledPictures
 from training.classifier.settings import TrainSettings
 from training.classifier.similar import SimilarKept
+from training.classifier.trained import Trained
 from training.classifier.trainer import ClassifierTrainer
 from training.data.split import SUBSETS, Split, split_or_make
 from training.data.undeclared import refuse_undeclared
@@ -75,7 +76,7 @@ def train_classifier(
     check_free(out, overwrite, (data,))
     work = out.parent / f".{out.name}.training"
     fitted = fit(data, work, settings, split=split, logs=logs, reporter=reporter)
-    accelerator = fitted.trainer.accelerator
+    accelerator = fitted.trained.trainers[0].accelerator
     final = None
     if settings.refit and any(fitted.split.names[part] for part in SUBSETS[1:]):
         reporter.message(
@@ -122,11 +123,7 @@ def fit(
     refuse_undeclared(dataset)
     parts = split_or_make(dataset, split, seed=settings.seed)
     classes = _classes(dataset, parts)
-    set_seed(settings.seed)
-    model = MultiTaskClassifier(
-        settings.backbone, {t: len(c) for t, c in classes.items()}, dropout=settings.dropout
-    )
-    settings = _load_pretrained(model, settings, reporter)
+    model, settings = _begin(settings, classes, reporter)
     identity = {
         "settings": settings.model_dump(mode="json"),
         "data": dataset.digest(),
@@ -141,13 +138,25 @@ def fit(
             part: _load_part(dataset, parts.names[part], classes, part, settings, work, reporter)
             for part in SUBSETS
         }
-    # Copied before the trainer goes on from a checkpoint.
-    initial = {name: value.clone() for name, value in model.state_dict().items()}
-    trainer = ClassifierTrainer(
-        model, settings, pictures["train"], pictures["validation"], work, accelerator
-    )
-    trainer.train(reporter.epoch, logs)
-    return Fitted(dataset, parts, classes, trainer, pictures, initial)
+    initial, trainers = [], []
+    for number in range(settings.members):
+        own = settings.of_member(number)
+        if number:
+            model, _ = _begin(own, classes, Reporter())
+        # Copied before the trainer goes on from a checkpoint.
+        initial.append({name: value.clone() for name, value in model.state_dict().items()})
+        trainer = ClassifierTrainer(
+            model,
+            own,
+            pictures["train"],
+            pictures["validation"],
+            _place(work, number, settings, reporter),
+            accelerator,
+        )
+        trainer.train(reporter.epoch, _logs(logs, number, settings))
+        trainers.append(trainer)
+    trained = Trained.of(settings, trainers)
+    return Fitted(dataset, parts, classes, trained, pictures, tuple(initial))
 
 
 def refit(
@@ -155,7 +164,7 @@ def refit(
     work: Path,
     reporter: Reporter | None = None,
     parts: Sequence[str] = SUBSETS,
-) -> ClassifierTrainer:
+) -> Trained:
     """Train again, on every picture of these parts, as long as validation found best.
 
     Rare kinds have a handful of photographs, and a fifth of them was held back so far. What this
@@ -168,10 +177,11 @@ def refit(
         parts: The parts to learn from, by default all.
 
     Returns:
-        A trainer that carries the final weights.
+        The model with its final weights.
     """
     reporter = reporter or Reporter()
-    settings, accelerator = fitted.trainer.settings, fitted.trainer.accelerator
+    settings = fitted.trained.settings
+    accelerator = fitted.trained.trainers[0].accelerator
     names = [name for part in parts for name in fitted.split.names[part]]
     if accelerator.is_main_process:
         work.mkdir(exist_ok=True)
@@ -180,20 +190,51 @@ def refit(
         everything = _load_part(
             fitted.dataset, names, fitted.classes, "train", settings, work, reporter
         )
-    set_seed(settings.seed)
-    model = MultiTaskClassifier(
-        settings.backbone,
-        {task: len(labels) for task, labels in fitted.classes.items()},
-        dropout=settings.dropout,
-    )
-    model.load_state_dict(fitted.initial)
     nothing = LabelledPictures(
         Pictures(np.zeros((0, settings.input_size, settings.input_size, 3), np.uint8), {}),
         torch.zeros((0, len(fitted.classes)), dtype=torch.int64),
     )
-    trainer = ClassifierTrainer(model, settings, everything, nothing, work, accelerator)
-    trainer.train(reporter.epoch, epochs=fitted.trainer.progress.best_epoch)
-    return trainer
+    trainers = []
+    for number, measured in enumerate(fitted.trained.trainers):
+        own = settings.of_member(number)
+        model = _untrained(own, fitted.classes)
+        model.load_state_dict(fitted.initial[number])
+        place = _place(work, number, settings, reporter)
+        trainer = ClassifierTrainer(model, own, everything, nothing, place, accelerator)
+        trainer.train(reporter.epoch, epochs=measured.progress.best_epoch)
+        trainers.append(trainer)
+    return Trained.of(settings, trainers)
+
+
+def _untrained(settings: TrainSettings, classes: dict[str, list[str]]) -> MultiTaskClassifier:
+    """One member with the random weights of its seed."""
+    set_seed(settings.seed)
+    return MultiTaskClassifier(
+        settings.backbone,
+        {task: len(labels) for task, labels in classes.items()},
+        dropout=settings.dropout,
+    )
+
+
+def _begin(
+    settings: TrainSettings, classes: dict[str, list[str]], reporter: Reporter
+) -> tuple[MultiTaskClassifier, TrainSettings]:
+    """One member with the weights to start from, and the settings resolved for them."""
+    model = _untrained(settings, classes)
+    return model, _load_pretrained(model, settings, reporter)
+
+
+def _place(work: Path, number: int, settings: TrainSettings, reporter: Reporter) -> Path:
+    """The folder of a member's checkpoint; says which member is next where there are several."""
+    if settings.members > 1:
+        reporter.message(f"Model {number + 1} of {settings.members}")
+    folder = work / f"member-{number}"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _logs(logs: Path | None, number: int, settings: TrainSettings) -> Path | None:
+    return logs if logs is None or settings.members == 1 else logs / f"member-{number}"
 
 
 def _classes(dataset: Dataset, parts: Split) -> dict[str, list[str]]:
@@ -220,14 +261,14 @@ def _load_pretrained(
     file = settings.pretrained_file()
     if file is not None:
         load_weights_file(model.backbone, file)
-        return settings
+        return settings.for_pretrained()
     if settings.pretrained == "none":
         return settings.for_scratch()
     reason = load_hub_weights(model.backbone, settings.backbone)
     if reason is not None:
         reporter.message(reason)
         return settings.for_scratch()
-    return settings
+    return settings.for_pretrained()
 
 
 def _load_part(

@@ -65,9 +65,12 @@ class TrainSettings(BaseModel):
         cached_size: Side at which decoded pictures are kept for augmentation.
         resize: How a picture fills the square input.
         selective_accuracy: Accuracy that answers above the abstention threshold should have.
+        members: Models trained alike but for their seeds, whose logits are averaged; training and
+            inference cost as many times as much. None: 3 with pretrained weights, 1 without.
         refit: Whether the model that is served learns from every picture, once the one that did
             not has been measured and calibrated.
-        seed: Of weights, order, augmentation and, where there is none, the split.
+        seed: Of weights, order, augmentation and, where there is none, the split; of further
+            members one more each.
         augmentation: See `AugmentationSettings`.
     """
 
@@ -95,13 +98,25 @@ class TrainSettings(BaseModel):
     cached_size: Annotated[int, Field(ge=32)] = 256
     resize: ResizeRule = "letterbox-crop"
     selective_accuracy: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    members: Annotated[int, Field(ge=1, le=16)] | None = None
     refit: bool = True
     seed: int = 0
     augmentation: AugmentationSettings = AugmentationSettings()
 
+    def for_pretrained(self) -> TrainSettings:
+        """The same settings, resolved, for a backbone with pretrained weights."""
+        return self.model_copy(update={"members": self.members or 3})
+
     def for_scratch(self) -> TrainSettings:
-        """The same settings for a backbone that has learned nothing yet."""
-        return self.model_copy(update={"frozen_epochs": 0, "backbone_rate": 1.0})
+        """The same settings, resolved, for a backbone that has learned nothing yet."""
+        members = self.members or 1
+        return self.model_copy(
+            update={"frozen_epochs": 0, "backbone_rate": 1.0, "members": members}
+        )
+
+    def of_member(self, number: int) -> TrainSettings:
+        """Those of one member, from 0: the same but for the seed."""
+        return self.model_copy(update={"seed": self.seed + number})
 
     def cached_rule(self) -> ResizeRule:
         """How pictures are kept for augmentation, which takes its own part of the whole."""

@@ -23,12 +23,13 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from porcelain.files import write_bytes
-from training.classifier.augmentation import augment, to_unit_range
+from training.classifier.augmentation import augment
 from training.classifier.evaluation.metrics import f1_macro
 from training.classifier.losses import MultiTaskLoss
 from training.classifier.model import MultiTaskClassifier
 from training.classifier.optimisation import WeightAverage, build_optimizer, set_rates
-from training.classifier.pictures import Pictures, batches
+from training.classifier.pictures import batches
+from training.classifier.prediction import predict
 from training.classifier.records import (
     SMOOTHED_EPOCHS,
     EpochRecord,
@@ -224,25 +225,12 @@ class ClassifierTrainer:
         if len(labels) == 0:
             return {}
         with self._averaged_weights():
-            logits = self.predict(self.validation_data.pictures)
+            logits = predict(self.model, self.validation_data.pictures, self.device)
         return {
             task: f1_macro(labels[:, column].numpy(), logits[task].argmax(axis=1))
             for column, task in enumerate(self.model.tasks)
             if bool((labels[:, column] >= 0).any())
         }
-
-    @torch.inference_mode()
-    def predict(self, pictures: Pictures) -> dict[str, npt.NDArray[np.float64]]:
-        """Logits per task [N, classes] of pictures at the input size, by the model as it is."""
-        # Exporting moves the model to the CPU.
-        self.model.to(self.device).eval()
-        parts: dict[str, list[Tensor]] = {task: [] for task in self.model.tasks}
-        for start in range(0, len(pictures), 64):
-            pixels = torch.from_numpy(np.array(pictures.pixels[start : start + 64]))
-            images = (to_unit_range(pixels.to(self.device)) - self.mean) / self.std
-            for task, value in self.model(images).items():
-                parts[task].append(value.float().cpu())
-        return {task: torch.cat(values).double().numpy() for task, values in parts.items()}
 
     @contextmanager
     def _averaged_weights(self) -> Iterator[None]:

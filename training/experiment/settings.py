@@ -68,6 +68,8 @@ class ExperimentSettings(BaseModel):
     def _pairable(self) -> Self:
         if self.training.mixup > 0:
             raise ValueError("mixup blends real pictures with added ones, which unpairs the arms")
+        if (self.training.members or 1) > 1:
+            raise ValueError("an arm is one model; its seeds are what repeats it")
         return self
 
     def seed_numbers(self) -> list[int]:

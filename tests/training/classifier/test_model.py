@@ -5,7 +5,12 @@ import torch
 from safetensors.torch import save_file
 
 from porcelain.errors import UserError
-from training.classifier.model import MultiTaskClassifier, create_backbone, load_weights_file
+from training.classifier.model import (
+    MultiTaskClassifier,
+    create_backbone,
+    load_weights_file,
+    side_by_side,
+)
 
 CLASSES = {"dynasty": 6, "glaze": 4, "type": 3}
 SMALL = "mobilenetv3_small_050"
@@ -48,3 +53,27 @@ def test_missing_or_broken_weights_are_refused(tmp_path: Path, content: bytes | 
         path.write_bytes(content)
     with pytest.raises(UserError, match=r"no such file|not a readable safetensors"):
         load_weights_file(create_backbone(SMALL), path)
+
+
+def test_models_side_by_side_answer_with_the_mean_of_their_logits() -> None:
+    models = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        models.append(MultiTaskClassifier(SMALL, CLASSES).eval())
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = side_by_side(models).eval()
+        answers = whole(images)
+        alone = [model(images) for model in models]
+        features = whole.features(whole.feature_map(images))
+    for task in CLASSES:
+        torch.testing.assert_close(answers[task], torch.stack([a[task] for a in alone]).mean(0))
+    assert features.shape == (2, 3 * models[0].heads[0].in_features)
+    mean, _ = whole.normalisation()
+    assert torch.equal(mean, models[0].normalisation()[0])
+
+
+def test_one_model_beside_none_is_itself() -> None:
+    model = MultiTaskClassifier(SMALL, CLASSES)
+    for name, value in side_by_side([model]).state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name

@@ -200,7 +200,7 @@ def test_label_sets_rest_on_every_known_validation_label(trained: Bundle, photos
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     photos: Path, tmp_path: Path, settings: TrainSettings
 ) -> None:
-    whole = fit(photos, tmp_path / "whole", settings).trainer
+    whole = fit(photos, tmp_path / "whole", settings).trained.trainers[0]
 
     def stop(record: EpochRecord) -> None:
         if record.epoch == 2:
@@ -214,7 +214,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
         tmp_path / "parts",
         settings,
         reporter=Reporter(epoch=lambda record: epochs.append(record.epoch)),
-    ).trainer
+    ).trained.trainers[0]
     assert epochs == [3]
     expected = whole.model.state_dict()
     for name, value in parts.model.state_dict().items():
@@ -226,11 +226,95 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     assert histories[0] == histories[1]
 
 
+@pytest.fixture
+def several(tmp_path: Path, settings: TrainSettings) -> TrainSettings:
+    """Two members that begin with weights of a file."""
+    save_file(create_backbone(settings.backbone).state_dict(), tmp_path / "start.safetensors")
+    start = str(tmp_path / "start.safetensors")
+    return settings.model_copy(update={"members": 2, "epochs": 2, "pretrained": start})
+
+
+def test_members_begin_alike_and_go_their_own_ways(
+    photos: Path, tmp_path: Path, several: TrainSettings
+) -> None:
+    fitted = fit(photos, tmp_path / "work", several)
+    start = load_file(tmp_path / "start.safetensors")
+    first, second = fitted.initial
+    assert all(torch.equal(first[f"backbone.{name}"], value) for name, value in start.items())
+    assert all(torch.equal(second[f"backbone.{name}"], value) for name, value in start.items())
+    assert not torch.equal(first["heads.0.weight"], second["heads.0.weight"])
+    # The first is what one alone would have become.
+    alone = fit(photos, tmp_path / "alone", several.model_copy(update={"members": 1})).trained
+    one, other = (trainer.model.state_dict() for trainer in fitted.trained.trainers)
+    assert all(torch.equal(one[name], value) for name, value in alone.model.state_dict().items())
+    assert not torch.equal(one["backbone.conv_stem.weight"], other["backbone.conv_stem.weight"])
+
+
+def test_interrupted_within_the_second_member_it_ends_as_uninterrupted(
+    photos: Path, tmp_path: Path, several: TrainSettings
+) -> None:
+    whole = fit(photos, tmp_path / "whole", several).trained
+    heard: list[int] = []
+
+    def stop(record: EpochRecord) -> None:
+        heard.append(record.epoch)
+        if heard == [1, 2, 1]:
+            raise InterruptionError
+
+    with pytest.raises(InterruptionError):
+        fit(photos, tmp_path / "parts", several, reporter=Reporter(epoch=stop))
+    heard.clear()
+    parts = fit(photos, tmp_path / "parts", several, reporter=Reporter(epoch=stop)).trained
+    assert heard == [2]
+    expected = whole.model.state_dict()
+    for name, value in parts.model.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+
+
+def test_a_bundle_of_several_is_one_graph_that_can_be_exported_again(
+    photos: Path, tmp_path: Path, several: TrainSettings
+) -> None:
+    said: list[str] = []
+    bundle = train_classifier(
+        photos, tmp_path / "bundle", several, reporter=Reporter(message=said.append)
+    )
+    # Measured and served model, two members each.
+    assert [line for line in said if line.startswith("Model")] == [
+        "Model 1 of 2",
+        "Model 2 of 2",
+    ] * 2
+    training = json.loads((bundle.path / "training.json").read_text())
+    assert training["refit_epochs"] == [one["best_epoch"] for one in training["members"]]
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    first = Predictor(bundle).run(pictures, features=True)
+    export_again(bundle.path, tmp_path / "again")
+    again = Predictor(load_bundle(tmp_path / "again", "classifier")).run(pictures, features=True)
+    for task, value in first.probabilities.items():
+        np.testing.assert_allclose(again.probabilities[task], value, atol=1e-5)
+    assert first.features is not None
+    assert first.features.shape[1] % 2 == 0
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "asked", "trained"), [("none", None, 1), ("none", 2, 2), ("file", None, 3)]
+)
+def test_how_many_members_there_are_unless_asked_for(
+    photos: Path, tmp_path: Path, several: TrainSettings, pretrained: str, asked: int, trained: int
+) -> None:
+    start = several.pretrained if pretrained == "file" else pretrained
+    short = several.model_copy(update={"members": asked, "epochs": 1, "pretrained": start})
+    assert len(fit(photos, tmp_path / "work", short).trained.trainers) == trained
+
+
 def test_other_settings_begin_anew(photos: Path, tmp_path: Path, settings: TrainSettings) -> None:
     fit(photos, tmp_path / "work", settings.model_copy(update={"epochs": 1}))
-    trainer = fit(photos, tmp_path / "work", settings.model_copy(update={"epochs": 2})).trainer
+    trainer = fit(
+        photos, tmp_path / "work", settings.model_copy(update={"epochs": 2})
+    ).trained.trainers[0]
     assert [record.epoch for record in trainer.progress.history] == [1, 2]
-    fresh = fit(photos, tmp_path / "fresh", settings.model_copy(update={"epochs": 2})).trainer
+    fresh = fit(
+        photos, tmp_path / "fresh", settings.model_copy(update={"epochs": 2})
+    ).trained.trainers[0]
     assert [r.loss for r in trainer.progress.history] == [r.loss for r in fresh.progress.history]
 
 
@@ -245,9 +329,10 @@ def test_the_backbone_rests_while_it_is_frozen(
             "epochs": 2,
             "frozen_epochs": 2,
             "averaging": 0.0,
+            "members": 1,
         }
     )
-    model = fit(photos, tmp_path / "work", frozen).trainer.model
+    model = fit(photos, tmp_path / "work", frozen).trained.model
     for name, value in start.state_dict().items():
         assert torch.equal(model.backbone.state_dict()[name], value), name
     set_seed(frozen.seed)
@@ -262,9 +347,9 @@ def test_the_final_model_learns_from_every_picture_and_the_measured_one_is_kept(
     monkeypatch.setattr(doubt, "LEAST_PICTURES", 5)  # six are enough for these drawings
     first = fit(photos, tmp_path / "work", settings)
     final = refit(first, tmp_path / "work/refit")
-    assert len(first.trainer.train_data.labels) == 48
-    assert len(final.train_data.labels) == 60
-    assert len(final.progress.history) == first.trainer.progress.best_epoch
+    assert len(first.trained.trainers[0].train_data.labels) == 48
+    assert len(final.trainers[0].train_data.labels) == 60
+    assert len(final.trainers[0].progress.history) == first.trained.trainers[0].progress.best_epoch
     (tmp_path / "bundle").mkdir()
     write_classifier(tmp_path / "bundle", first, "test", final)
     bundle = load_bundle(tmp_path / "bundle", "classifier")
@@ -272,8 +357,8 @@ def test_the_final_model_learns_from_every_picture_and_the_measured_one_is_kept(
     graphs = (CLASSIFIER_MODEL_FILE, bundle.measured_graph)
     outputs = [Predictor(bundle, graph=graph).run(pictures) for graph in graphs]
     served, measured = (answered.probabilities["glaze"] for answered in outputs)
-    for trainer, answered in ((final, served), (first.trainer, measured)):
-        graph = ServingModel(trainer.model.eval(), bundle.classifier.temperatures)
+    for trained, answered in ((final, served), (first.trained, measured)):
+        graph = ServingModel(trained.model.eval(), bundle.classifier.temperatures)
         with torch.no_grad():
             expected = graph(torch.from_numpy(pictures))[1].numpy()
         np.testing.assert_allclose(answered, expected, atol=1e-4)
@@ -292,7 +377,7 @@ def test_prior_correction_moves_only_the_heads_biases(
             photos,
             tmp_path / f"work-{share}",
             settings.model_copy(update={"epochs": 1, "prior_correction": share}),
-        ).trainer
+        ).trained.trainers[0]
         for share in (0.0, 1.0)
     )
     for name, value in plain.model.state_dict().items():
@@ -381,6 +466,6 @@ def test_two_processes_train_one_model(photos: Path, tmp_path: Path) -> None:
     command += ["--input-size", "64", "--batch-size", "16"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
-    history = json.loads((tmp_path / "bundle/training.json").read_text())["history"]
+    history = json.loads((tmp_path / "bundle/training.json").read_text())["members"][0]["history"]
     assert [record["epoch"] for record in history] == [1, 2]
     assert Predictor(load_bundle(tmp_path / "bundle", "classifier")).tasks

@@ -410,9 +410,10 @@ def test_the_schema_is_what_reports_rely_on(finished):
     assert UnitKey(seed=3, fold=1, arm=results.experiment.arms[1]).id == "seed-003.fold-1.mix-90-10"
 
 
-def test_settings_that_would_unpair_the_arms_are_refused(settings):
-    training = settings.training.model_copy(update={"mixup": 0.2})
-    with pytest.raises(ValueError, match="unpairs"):
+@pytest.mark.parametrize(("change", "why"), [({"mixup": 0.2}, "unpairs"), ({"members": 2}, "one")])
+def test_settings_that_would_unpair_the_arms_are_refused(settings, change, why):
+    training = settings.training.model_copy(update=change)
+    with pytest.raises(ValueError, match=why):
         ExperimentSettings.model_validate(
             settings.model_dump() | {"training": training.model_dump()}
         )

@@ -134,8 +134,10 @@ def _load_bundle_weights(backbone: nn.Module, bundle: Path) -> None:
     weights = bundle / WEIGHTS_FILE
     if not weights.is_file():
         raise UserError(f"{bundle} has no {WEIGHTS_FILE}; train the classifier again.")
-    prefix = "backbone."
     state = load_file(weights)
+    # Of several models side by side the first: the others would say nearly the same.
+    several = any(key.startswith("backbone.members.") for key in state)
+    prefix = "backbone.members.0." if several else "backbone."
     backbone.load_state_dict(
         {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
     )
@@ -149,7 +151,15 @@ def _recipe(bundle: Path) -> str | None:
     settings = json.loads(record.read_text()).get("settings", {})
     options = [
         f"--{option.replace('_', '-')} {Path(str(settings[option])).name}"
-        for option in ("backbone", "pretrained", "input_size", "epochs", "batch_size", "seed")
+        for option in (
+            "backbone",
+            "pretrained",
+            "input_size",
+            "epochs",
+            "batch_size",
+            "members",
+            "seed",
+        )
         if option in settings
     ]
     command = ["porcelain classifier train --data DATA", f"--out {bundle.name}", *options]
