@@ -136,14 +136,15 @@ def _predictions(fitted: Fitted, trained: Trained) -> dict[str, Any]:
     """
     test, validation = fitted.pictures["test"], fitted.pictures["validation"]
     logits = trained.predict(test.pictures)
-    held = fitted.trained.predict(validation.pictures)
+    held = fitted.trained.predict(validation.pictures) if len(validation.labels) else {}
     content: dict[str, Any] = {
         "names": [record.file_name for record in test.records],
         "objects": [record.object_id or record.file_name for record in test.records],
         "best_epochs": [one.progress.best_epoch for one in trained.trainers],
     }
     for column, task in enumerate(fitted.classes):
-        temperature = fit_temperature(held[task], validation.labels[:, column].numpy())
+        known = validation.labels[:, column].numpy()
+        temperature = fit_temperature(held[task], known) if held else 1.0
         content[task] = {
             "classes": fitted.classes[task],
             # The label itself: a class without training pictures has no index.

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate.utils import set_seed
+from torch import Tensor
 
 from porcelain.bundle import Bundle, check_name, load_bundle
 from porcelain.dataset import Dataset, label_indices, load_dataset, subset
@@ -17,7 +18,12 @@ from porcelain.errors import DatasetError
 from porcelain.files import atomic_folder, check_free, open_work_folder
 from porcelain.vocabulary import TASKS
 from training.classifier.bundling import Fitted, write_classifier
-from training.classifier.model import MultiTaskClassifier, load_hub_weights, load_weights_file
+from training.classifier.model import (
+    MultiTaskClassifier,
+    create_backbone,
+    load_hub_weights,
+    load_weights_file,
+)
 from training.classifier.pictures import Pictures, prepare_pictures
 from training.classifier.records import EpochRecord, LabelledPictures
 from training.classifier.settings import TrainSettings
@@ -123,7 +129,7 @@ def fit(
     refuse_undeclared(dataset)
     parts = split_or_make(dataset, split, seed=settings.seed)
     classes = _classes(dataset, parts)
-    model, settings = _begin(settings, classes, reporter)
+    start, settings = _load_start(settings, reporter)
     identity = {
         "settings": settings.model_dump(mode="json"),
         "data": dataset.digest(),
@@ -141,8 +147,9 @@ def fit(
     initial, trainers = [], []
     for number in range(settings.members):
         own = settings.of_member(number)
-        if number:
-            model, _ = _begin(own, classes, Reporter())
+        model = _untrained(own, classes)
+        if start is not None:
+            model.backbone.load_state_dict(start)
         # Copied before the trainer goes on from a checkpoint.
         initial.append({name: value.clone() for name, value in model.state_dict().items()})
         trainer = ClassifierTrainer(
@@ -216,14 +223,6 @@ def _untrained(settings: TrainSettings, classes: dict[str, list[str]]) -> MultiT
     )
 
 
-def _begin(
-    settings: TrainSettings, classes: dict[str, list[str]], reporter: Reporter
-) -> tuple[MultiTaskClassifier, TrainSettings]:
-    """One member with the weights to start from, and the settings resolved for them."""
-    model = _untrained(settings, classes)
-    return model, _load_pretrained(model, settings, reporter)
-
-
 def _place(work: Path, number: int, settings: TrainSettings, reporter: Reporter) -> Path:
     """The folder of a member's checkpoint; says which member is next where there are several."""
     if settings.members > 1:
@@ -254,21 +253,22 @@ def _classes(dataset: Dataset, parts: Split) -> dict[str, list[str]]:
     return classes
 
 
-def _load_pretrained(
-    model: MultiTaskClassifier, settings: TrainSettings, reporter: Reporter
-) -> TrainSettings:
-    """Fill the backbone as asked; settings come back resolved for what was found."""
+def _load_start(
+    settings: TrainSettings, reporter: Reporter
+) -> tuple[dict[str, Tensor] | None, TrainSettings]:
+    """The backbone's weights to start from, None from scratch; and the settings resolved."""
+    if settings.pretrained == "none":
+        return None, settings.for_scratch()
+    backbone = create_backbone(settings.backbone)
     file = settings.pretrained_file()
     if file is not None:
-        load_weights_file(model.backbone, file)
-        return settings.for_pretrained()
-    if settings.pretrained == "none":
-        return settings.for_scratch()
-    reason = load_hub_weights(model.backbone, settings.backbone)
-    if reason is not None:
-        reporter.message(reason)
-        return settings.for_scratch()
-    return settings.for_pretrained()
+        load_weights_file(backbone, file)
+    else:
+        reason = load_hub_weights(backbone, settings.backbone)
+        if reason is not None:
+            reporter.message(reason)
+            return None, settings.for_scratch()
+    return backbone.state_dict(), settings.for_pretrained()
 
 
 def _load_part(
