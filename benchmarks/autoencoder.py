@@ -13,38 +13,34 @@ labels, and PSNR. No generator can do better than its autoencoder.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
-import torch
 import typer
-from diffusers import AutoencoderKL
 from PIL import Image
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
-from torch import Tensor
 
+from benchmarks.sample import Pixels, psnr
 from porcelain.bundle import load_bundle
 from porcelain.dataset import Dataset, load_dataset, subset
 from porcelain.predictor import Predictor
 from porcelain.preparation import load_and_prepare
 from porcelain.vocabulary import TASKS
 from training.data.split import SUBSETS, split_or_make
-from training.generator.evaluation.groups import is_rare, rare_labels
+from training.generator.evaluation.groups import Group, rare_labels, rows_of
 from training.generator.evaluation.kernel_distance import kernel_distance
 from training.generator.evaluation.sets import PictureSet, agreement, describe_set
 from training.generator.evaluation.spaces import BackboneSpace, ClassifierSpace, Space
+from training.generator.pretraining.autoencoder import reconstruct, to_bytes
+from training.generator.pretraining.start import open_start
 from training.generator.synthesis.kinds import kind_of
 
 
 def main(
-    autoencoders: Annotated[
-        list[Path], typer.Argument(help="Base models, or folders with a VAE in diffusers' layout.")
-    ],
+    autoencoders: Annotated[list[Path], typer.Argument(help="Folders of base models.")],
     data: Annotated[Path, typer.Option(help="Dataset folder.")],
     classifier: Annotated[
         Path, typer.Option(help="Classifier bundle that learned from the same training part.")
@@ -69,69 +65,46 @@ def main(
             raise typer.BadParameter("--backbone needs --pretrained.")
         space = BackboneSpace(backbone, pretrained, None)
     table = Table("", "KID, all", "KID, rare kinds", "read as labelled", "PSNR", title=space.name)
+    rare_ones = Group("rare", rare=True)
     with TemporaryDirectory() as name:
         folder = Path(name)
 
-        def described(part: Dataset, pictures: Sequence[Path]) -> PictureSet:
+        def described(part: Dataset, pixels: Pixels, stem: str) -> PictureSet:
+            paths = [folder / f"{stem}-{index:06d}.png" for index in range(len(pixels))]
+            for path, picture in zip(paths, pixels, strict=True):
+                Image.fromarray(picture).save(path)
             kinds = [kind_of(record.labels) for record in part.records]
-            return describe_set(pictures, [p.name for p in pictures], kinds, space, reader)
+            return describe_set(paths, [p.name for p in paths], kinds, space, reader)
 
-        known = described(train, _save(train, size, folder / "train", None)[0])
+        known = described(train, _decoded(train, size), "train")
         rare = rare_labels(known.kinds)
+        known_rare = known.take(rows_of(rare_ones, known.kinds, rare))
+        originals = _decoded(others, size)
         for number, place in enumerate((None, *autoencoders)):
-            title = "the pictures themselves" if place is None else str(place)
-            paths, ratio = _save(others, size, folder / str(number), place)
-            shown = described(others, paths)
-            pairs = ((known, shown), (_rare(known, rare), _rare(shown, rare)))
-            distances = [kernel_distance(one.features, two.features) for one, two in pairs]
+            title, passed, kept = "the pictures themselves", originals, ""
+            if place is not None:
+                title, model = str(place), open_start(None, place).autoencoder
+                passed = to_bytes(reconstruct(model, originals))
+                kept = f"{np.mean(list(map(psnr, passed, originals))):.1f} dB"
+            shown = described(others, passed, str(number))
+            shown_rare = shown.take(rows_of(rare_ones, shown.kinds, rare))
+            distances = [
+                kernel_distance(one.features, two.features)
+                for one, two in ((known, shown), (known_rare, shown_rare))
+            ]
             told = agreement(shown)
             table.add_row(
                 title,
                 *("" if d is None else f"{d.value:.3f} ± {d.std:.3f}" for d in distances),
-                " / ".join(f"{told[t] or 0:.0%}" for t in TASKS),
-                "" if place is None else f"{ratio:.1f} dB",
+                " / ".join("" if told[t] is None else f"{told[t]:.0%}" for t in TASKS),
+                kept,
             )
     Console(width=140).print(table)
 
 
-def _rare(pictures: PictureSet, rare: dict[str, frozenset[str]]) -> PictureSet:
-    return pictures.take([i for i, kind in enumerate(pictures.kinds) if is_rare(kind, rare)])
-
-
-def _save(
-    dataset: Dataset, size: int, out: Path, autoencoder: Path | None
-) -> tuple[list[Path], float]:
-    """Write the pictures at `size`, through an autoencoder if there is one; with the mean PSNR."""
-    out.mkdir()
-    model = None if autoencoder is None else _load(autoencoder)
-    paths, ratios = [], []
-    for index, record in track(
-        enumerate(dataset.records), description=out.name, total=len(dataset.records)
-    ):
-        pixels = load_and_prepare(dataset.path(record), size, "letterbox")
-        if model is not None:
-            passed = _pass(model, pixels)
-            error = float(np.mean((passed.astype(float) - pixels) ** 2))
-            ratios.append(10 * np.log10(255**2 / max(error, 1e-9)))
-            pixels = passed
-        paths.append(out / f"{index:06d}.png")
-        Image.fromarray(pixels).save(paths[-1])
-    return paths, float(np.mean(ratios)) if ratios else float("inf")
-
-
-@torch.inference_mode()
-def _pass(model: AutoencoderKL, pixels: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3] to what comes out at the other end, by the mean of its latents."""
-    images = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1.0
-    decoded: Tensor = model.decode(model.encode(images).latent_dist.mean).sample[0]
-    return ((decoded.clamp(-1, 1).permute(1, 2, 0) + 1) * 127.5).round().byte().numpy()
-
-
-def _load(place: Path) -> AutoencoderKL:
-    folder = place / "vae" if (place / "vae").is_dir() else place
-    if not (folder / "config.json").is_file():
-        raise typer.BadParameter(f"{place} has no autoencoder in diffusers' layout.")
-    return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).eval()
+def _decoded(dataset: Dataset, size: int) -> Pixels:
+    paths = [dataset.path(record) for record in dataset.records]
+    return np.stack([load_and_prepare(path, size, "letterbox") for path in paths])
 
 
 if __name__ == "__main__":

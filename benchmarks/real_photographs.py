@@ -87,8 +87,12 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     dataset = load_dataset(data)
     given: dict[str, Any] = {"backbone": backbone, "pretrained": pretrained}
-    options = {"epochs": epochs, "loss": loss, "prior_correction": prior_correction}
-    options["members"] = members
+    options = {
+        "epochs": epochs,
+        "loss": loss,
+        "prior_correction": prior_correction,
+        "members": members,
+    }
     if input_size:
         given |= {"input_size": input_size, "cached_size": round(input_size * 8 / 7)}
     if plain:
@@ -107,12 +111,11 @@ def main(
         )
         settings = TrainSettings(**given, seed=seed)
         fitted = fit(data, out / f"work-{seed}", settings, split=file, reporter=told)
-        if served_only:
-            write_json(results[1], _predictions(fitted, fitted.trained))
-            continue
-        write_json(results[0], _predictions(fitted, fitted.trained))
-        again = refit(fitted, out / f"work-{seed}/refit", told, ("train", "validation"))
-        write_json(results[1], _predictions(fitted, again))
+        served = fitted.trained
+        if not served_only:
+            write_json(results[0], _predictions(fitted, fitted.trained))
+            served = refit(fitted, out / f"work-{seed}/refit", told, ("train", "validation"))
+        write_json(results[1], _predictions(fitted, served))
     if only:
         return
     for stem, title in (
@@ -136,15 +139,14 @@ def _predictions(fitted: Fitted, trained: Trained) -> dict[str, Any]:
     """
     test, validation = fitted.pictures["test"], fitted.pictures["validation"]
     logits = trained.predict(test.pictures)
-    held = fitted.trained.predict(validation.pictures) if len(validation.labels) else {}
+    held = fitted.trained.predict(validation.pictures)
     content: dict[str, Any] = {
         "names": [record.file_name for record in test.records],
         "objects": [record.object_id or record.file_name for record in test.records],
         "best_epochs": [one.progress.best_epoch for one in trained.trainers],
     }
     for column, task in enumerate(fitted.classes):
-        known = validation.labels[:, column].numpy()
-        temperature = fit_temperature(held[task], known) if held else 1.0
+        temperature = fit_temperature(held[task], validation.labels[:, column].numpy())
         content[task] = {
             "classes": fitted.classes[task],
             # The label itself: a class without training pictures has no index.

@@ -35,7 +35,7 @@ from training.classifier.doubt import conformity, write_domains
 from training.classifier.evaluation.metrics import bundle_metrics, evaluate_predictions
 from training.classifier.export import export_onnx, verify_onnx
 from training.classifier.features import extract_features
-from training.classifier.model import MultiTaskClassifier
+from training.classifier.model import MultiTaskClassifier, backbones_of
 from training.classifier.records import LabelledPictures
 from training.classifier.settings import TrainSettings
 from training.classifier.similar import SimilarKept, write_index
@@ -215,8 +215,8 @@ def _counts(records: Sequence[Record], classes: dict[str, list[str]]) -> dict[st
     }
 
 
-def load_trained(folder: Path, info: ClassifierInfo) -> MultiTaskClassifier:
-    """The served model of a bundle, from its weights.
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The state dict of a bundle's served model.
 
     Raises:
         BundleError: It has none.
@@ -224,13 +224,7 @@ def load_trained(folder: Path, info: ClassifierInfo) -> MultiTaskClassifier:
     file = folder / WEIGHTS_FILE
     if not file.is_file():
         raise BundleError(f"{folder} has no {WEIGHTS_FILE}; train the classifier again.")
-    state = load_file(file)
-    members = {name.split(".")[2] for name in state if name.startswith("backbone.members.")}
-    model = MultiTaskClassifier(
-        info.backbone, {t: len(c) for t, c in info.labels.items()}, members=len(members) or 1
-    )
-    model.load_state_dict(state)
-    return model
+    return load_file(file)
 
 
 def export_again(source: Path, out: Path, *, overwrite: bool = False) -> float:
@@ -250,7 +244,10 @@ def export_again(source: Path, out: Path, *, overwrite: bool = False) -> float:
     check_free(out, overwrite, (source,))
     bundle = load_bundle(source, "classifier")
     info = bundle.classifier
-    model = load_trained(source, info)
+    state = read_weights(source)
+    classes = {task: len(labels) for task, labels in info.labels.items()}
+    model = MultiTaskClassifier(info.backbone, classes, members=len(backbones_of(state)))
+    model.load_state_dict(state)
     size = info.input_size
     pictures = np.random.default_rng(0).integers(0, 256, (4, size, size, 3), dtype=np.uint8)
     with atomic_folder(out, overwrite=overwrite) as folder:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -117,14 +117,13 @@ def side_by_side(models: Sequence[MultiTaskClassifier]) -> MultiTaskClassifier:
     all features in a row and one head per task, which everything else can treat as any other.
 
     Args:
-        models: Of one backbone and equal classes; they stay as they are.
+        models: Of one backbone and equal classes; they stay as they are. One alone is itself.
     """
     first = models[0]
+    if len(models) == 1:
+        return first
     classes = {t: head.out_features for t, head in zip(first.tasks, first.heads, strict=True)}
     whole = MultiTaskClassifier(first.backbone_name, classes, members=len(models))
-    if len(models) == 1:
-        whole.load_state_dict(first.state_dict())
-        return whole
     for own, model in zip(whole.backbone.members, models, strict=True):
         own.load_state_dict(model.backbone.state_dict())
     with torch.no_grad():
@@ -132,6 +131,16 @@ def side_by_side(models: Sequence[MultiTaskClassifier]) -> MultiTaskClassifier:
             head.weight.copy_(torch.cat([part.weight for part in parts], dim=1) / len(models))
             head.bias.copy_(torch.stack([part.bias for part in parts]).mean(dim=0))
     return whole
+
+
+def backbones_of(state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The weights of every backbone in a classifier's state dict."""
+    numbers = {name.split(".")[2] for name in state if name.startswith("backbone.members.")}
+    prefixes = [f"backbone.members.{number}." for number in sorted(numbers, key=int)]
+    return [
+        {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
+        for prefix in prefixes or ["backbone."]
+    ]
 
 
 def create_backbone(name: str) -> nn.Module:

@@ -32,8 +32,7 @@ class Trained:
     @classmethod
     def of(cls, settings: TrainSettings, trainers: Sequence[ClassifierTrainer]) -> Trained:
         """Put the members side by side."""
-        models = [trainer.model for trainer in trainers]
-        model = models[0] if len(models) == 1 else side_by_side(models)
+        model = side_by_side([trainer.model for trainer in trainers])
         return cls(settings, tuple(trainers), model)
 
     @property
@@ -43,4 +42,4 @@ class Trained:
 
     def predict(self, pictures: Pictures) -> dict[str, npt.NDArray[np.float64]]:
         """Logits per task [N, classes] of pictures at the input size."""
-        return predict(self.model, pictures, self.trainers[0].device)
+        return predict(self.model, pictures.pixels, self.trainers[0].device)

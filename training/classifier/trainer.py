@@ -225,7 +225,7 @@ class ClassifierTrainer:
         if len(labels) == 0:
             return {}
         with self._averaged_weights():
-            logits = predict(self.model, self.validation_data.pictures, self.device)
+            logits = predict(self.model, self.validation_data.pictures.pixels, self.device)
         return {
             task: f1_macro(labels[:, column].numpy(), logits[task].argmax(axis=1))
             for column, task in enumerate(self.model.tasks)

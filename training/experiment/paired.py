@@ -14,14 +14,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from training.classifier.augmentation import augment, to_unit_range
+from training.classifier.augmentation import augment
 from training.classifier.losses import MultiTaskLoss
 from training.classifier.model import MultiTaskClassifier
 from training.classifier.optimisation import WeightAverage, build_optimizer, set_rates
+from training.classifier.prediction import predict
 from training.classifier.settings import TrainSettings
 from training.experiment.streams import Purpose, Rows, Schedule
-
-PREDICTED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -108,25 +107,11 @@ class PairedTrainer:
             correction = self._settings.prior_correction * self._priors[task]
             head.bias.data -= correction.to(self._device)
 
-    @torch.inference_mode()
     def predict(
         self, pixels: npt.NDArray[np.uint8], rows: Rows
     ) -> dict[str, npt.NDArray[np.float64]]:
-        """Logits per task [N, classes] of pictures at the input size.
-
-        Args:
-            pixels: uint8 [M, size, size, 3].
-            rows: Which of them, [N].
-        """
-        self.model.eval()
-        parts: dict[str, list[Tensor]] = {task: [] for task in self.model.tasks}
-        # Of no rows too, so that there are results of the right width.
-        for start in range(0, max(1, len(rows)), PREDICTED_AT_ONCE):
-            some = torch.from_numpy(pixels[rows[start : start + PREDICTED_AT_ONCE]])
-            images = (to_unit_range(some.to(self._device)) - self._mean) / self._std
-            for task, value in self.model(images).items():
-                parts[task].append(value.float().cpu())
-        return {task: torch.cat(values).double().numpy() for task, values in parts.items()}
+        """Logits per task [N, classes] of the rows [N] of pictures at the input size."""
+        return predict(self.model, pixels, self._device, rows)
 
     def _take(self, step: int) -> None:
         schedule, settings = self._schedule, self._settings

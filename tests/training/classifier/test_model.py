@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 from porcelain.errors import UserError
 from training.classifier.model import (
     MultiTaskClassifier,
+    backbones_of,
     create_backbone,
     load_weights_file,
     side_by_side,
@@ -71,6 +72,17 @@ def test_models_side_by_side_answer_with_the_mean_of_their_logits() -> None:
     assert features.shape == (2, 3 * models[0].heads[0].in_features)
     mean, _ = whole.normalisation()
     assert torch.equal(mean, models[0].normalisation()[0])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_every_backbone_is_found_in_the_weights(count: int) -> None:
+    models = [MultiTaskClassifier(SMALL, CLASSES) for _ in range(count)]
+    found = backbones_of(side_by_side(models).state_dict())
+    assert len(found) == count
+    for state, model in zip(found, models, strict=True):
+        wanted = model.backbone.state_dict()
+        assert state.keys() == wanted.keys()
+        assert all(torch.equal(state[name], value) for name, value in wanted.items())
 
 
 def test_one_model_beside_none_is_itself() -> None:

@@ -110,6 +110,11 @@ def reconstruct(autoencoder: AutoencoderKL, pixels: Pixels, batch_size: int = 16
     return torch.cat(parts)
 
 
+def to_bytes(pictures: Tensor) -> Pixels:
+    """Float [N, 3, H, W] in [-1, 1] to uint8 [N, H, W, 3]."""
+    return pictures.add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
 @torch.inference_mode()
 def measure_reconstruction(
     autoencoder: AutoencoderKL, pixels: Pixels, distance: FeatureDistance | None

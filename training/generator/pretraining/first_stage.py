@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from accelerate.utils import set_seed
 from diffusers import AutoencoderKL
 from PIL import Image
@@ -23,6 +22,7 @@ from training.generator.pretraining.autoencoder import (
     AutoencoderObjective,
     Pixels,
     reconstruct,
+    to_bytes,
 )
 from training.generator.pretraining.decoder import DecoderObjective, learns_alone
 from training.generator.pretraining.grid import draw_pairs
@@ -195,8 +195,7 @@ def _train(
 
 def reconstruction_sheet(autoencoder: AutoencoderKL, pixels: Pixels) -> Image.Image:
     """Pictures and what the autoencoder makes of them, for people."""
-    copies = reconstruct(autoencoder, pixels).add(1).mul(127.5).round().to(torch.uint8)
-    return draw_pairs(np.asarray(pixels), copies.permute(0, 2, 3, 1).numpy())
+    return draw_pairs(np.asarray(pixels), to_bytes(reconstruct(autoencoder, pixels)))
 
 
 def _save(autoencoder: AutoencoderKL, effort: Effort, folder: Path) -> None:

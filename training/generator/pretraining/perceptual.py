@@ -8,13 +8,17 @@ from pathlib import Path
 
 import timm
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from porcelain.bundle import load_bundle
 from porcelain.errors import UserError
-from training.classifier.bundling import TRAINING_FILE, WEIGHTS_FILE
-from training.classifier.model import create_backbone, load_hub_weights, load_weights_file
+from training.classifier.bundling import TRAINING_FILE, read_weights
+from training.classifier.model import (
+    backbones_of,
+    create_backbone,
+    load_hub_weights,
+    load_weights_file,
+)
 
 STAGES = 4
 """Feature maps compared, from the finest on: edges, texture, parts."""
@@ -116,7 +120,8 @@ def load_feature_distance(reference: str, backbone_name: str) -> FeatureDistance
     if path.is_dir():
         info = load_bundle(path, "classifier").classifier
         backbone = create_backbone(info.backbone)
-        _load_bundle_weights(backbone, path)
+        # Of several models side by side the first: the others would say nearly the same.
+        backbone.load_state_dict(backbones_of(read_weights(path))[0])
         source = f"classifier bundle {path.name}"
         return FeatureDistance(backbone, info.backbone, source, _recipe(path))
     backbone = create_backbone(backbone_name)
@@ -128,19 +133,6 @@ def load_feature_distance(reference: str, backbone_name: str) -> FeatureDistance
         return FeatureDistance(backbone, backbone_name, "timm's ImageNet weights")
     first = reason.split(" Training from scratch")[0].rstrip(".")
     return f"{first}. The autoencoder is held to structural similarity and gradients alone."
-
-
-def _load_bundle_weights(backbone: nn.Module, bundle: Path) -> None:
-    weights = bundle / WEIGHTS_FILE
-    if not weights.is_file():
-        raise UserError(f"{bundle} has no {WEIGHTS_FILE}; train the classifier again.")
-    state = load_file(weights)
-    # Of several models side by side the first: the others would say nearly the same.
-    several = any(key.startswith("backbone.members.") for key in state)
-    prefix = "backbone.members.0." if several else "backbone."
-    backbone.load_state_dict(
-        {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
-    )
 
 
 def _recipe(bundle: Path) -> str | None:
