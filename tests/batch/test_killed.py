@@ -23,6 +23,7 @@ class Job:
     """A command that is started again and again."""
 
     def __init__(self, folder: Path, paths: Path, bundle: Path) -> None:
+        self.part_count = -(-len(paths.read_text().splitlines()) // PART)
         self.out = folder / "out.parquet"
         options = ("--part-size", PART, "--batch-size", 5, "--workers", 2)
         self.arguments = ("classify", paths, "--bundle", bundle, "--out", self.out, *options)
@@ -36,18 +37,20 @@ class Job:
         return found
 
     def run_and_kill(self, rng: random.Random) -> bool:
-        """Run until a random moment; returns whether it was killed before its end."""
-        before = len(self.parts())
+        """Run until a random moment; returns whether it was killed before its end.
+
+        The moment is one of the work, not of the clock: on a quick machine a time that
+        was drawn would often come after the end.
+        """
+        # From before the first part of this run on to a few parts before the last.
+        parts = rng.randint(len(self.parts()), max(len(self.parts()), self.part_count - 5))
         process = subprocess.Popen(
             command(*self.arguments), env=environment(), stderr=subprocess.DEVNULL
         )
-        # At any moment of the work, from the first part of this run on, or before it.
-        if rng.random() < 0.75:
-            while process.poll() is None and len(self.parts()) <= before:
-                time.sleep(0.002)
-            time.sleep(rng.uniform(0, 0.4))
-        else:
-            time.sleep(rng.uniform(0, 3))
+        while process.poll() is None and len(self.parts()) < parts:
+            time.sleep(0.002)
+        # While it starts, or somewhere within a part.
+        time.sleep(rng.uniform(0, 0.02 if self.parts() else 0.5))
         if process.poll() is not None:  # it came to its end first
             assert process.returncode == 0
             return False
@@ -111,8 +114,8 @@ def test_a_killed_run_and_a_whole_one_have_the_same_rows(bundle, tmp_path) -> No
     for name in ("killed", "whole"):
         (tmp_path / name).mkdir()
     job, listed = job_of(tmp_path / "killed", bundle, 600)
-    job.run_and_kill(random.Random(1))
-    run(*job.arguments) if not job.out.exists() else None
+    assert job.run_and_kill(random.Random(1))
+    run(*job.arguments)
     check_result(job, listed)
     whole = tmp_path / "whole" / "out.parquet"
     settings = ClassifySettings(part_size=PART, batch_size=5, workers=1)
