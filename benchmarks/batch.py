@@ -35,7 +35,7 @@ from rich.table import Table
 
 from benchmarks.corpus import ORIGINALS, SHARES, add_input_options, make_corpus
 from benchmarks.references.in_process import Rate, with_processes, with_threads
-from benchmarks.references.random_bundle import write_random_bundle
+from benchmarks.references.random_bundle import chosen_bundle
 
 WORKERS = 2
 
@@ -273,7 +273,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="porcelain-bench-") as name:
         folder = Path(name)
-        bundle = options.bundle or write_random_bundle(folder / "bundle", options.backbone)
+        bundle = chosen_bundle(options, folder)
         (growth if options.growth else compare)(bundle, options, folder)
 
 

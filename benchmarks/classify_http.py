@@ -32,6 +32,7 @@ from rich.table import Table
 from benchmarks.corpus import ORIGINALS, SHARES, add_input_options, make_corpus, twelve_megapixels
 from benchmarks.load import BOUNDARY, LoadGenerator, form_body
 from benchmarks.references.in_process import Rate, with_processes, with_threads
+from benchmarks.references.random_bundle import chosen_bundle
 from benchmarks.servers import Running, maps, serving
 from porcelain.cli.local_server import free_port
 
@@ -151,13 +152,6 @@ def measure_twelve_megapixels(
     return statistics.median(served[1:]), statistics.median(plain[1:]), equal - int(first)
 
 
-def random_bundle(folder: Path, backbone: str) -> Path:
-    """A bundle with random weights: as fast as a trained one."""
-    from benchmarks.references.random_bundle import write_random_bundle
-
-    return write_random_bundle(folder, backbone)
-
-
 def report(rounds: Rounds, description: str) -> None:
     """Print throughput, latencies and ratios."""
     console = Console(width=110)
@@ -197,7 +191,7 @@ def report(rounds: Rounds, description: str) -> None:
 
 def run(options: argparse.Namespace, folder: Path) -> None:
     """Measure everything and print it."""
-    bundle = options.bundle or random_bundle(folder / "bundle", options.backbone)
+    bundle = chosen_bundle(options, folder)
     corpus = make_corpus(
         options.pictures, options.count, ORIGINALS if options.originals else SHARES
     )

@@ -29,6 +29,9 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
     """The options that say which bundle and which pictures to measure with."""
     parser.add_argument("--bundle", type=Path, help="classifier bundle; default: random weights")
     parser.add_argument("--backbone", default="mobilenetv3_large_100", help="for random weights")
+    parser.add_argument(
+        "--members", type=int, default=1, help="backbones that answer together, likewise"
+    )
     parser.add_argument("--pictures", type=Path, help="folder of JPEGs; default: textures")
     parser.add_argument(
         "--originals", action="store_true", help="take the pictures as they are, not mixed sizes"

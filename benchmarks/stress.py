@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.corpus import SHARES, add_input_options, make_corpus
+from benchmarks.references.random_bundle import chosen_bundle
 from benchmarks.stressing.bundles import bundles
 from benchmarks.stressing.disk import disk_full
 from benchmarks.stressing.hostile import hostile
@@ -40,11 +41,7 @@ ORDINARY = {"original": 0.7, "1024 px": 0.3}
 
 def run(options: argparse.Namespace, folder: Path) -> bool:
     """Run the scenarios that were asked for; whether all promises were kept."""
-    bundle = options.bundle
-    if bundle is None:
-        from benchmarks.references.random_bundle import write_random_bundle
-
-        bundle = write_random_bundle(folder / "bundle", options.backbone)
+    bundle = chosen_bundle(options, folder)
     shares = SHARES if options.mixed_sizes else ORDINARY
     corpus = make_corpus(options.pictures, options.count, shares)
     print(corpus.description, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from porcelain.bundle import CLASSIFIER_MODEL_FILE, ClassifierInfo, write_manifest
@@ -11,8 +12,14 @@ CLASSES = {"dynasty": 8, "glaze": 12, "kiln": 10, "type": 14}
 SIZE = 224
 
 
-def write_random_bundle(folder: Path, backbone: str) -> Path:
-    """Write a bundle to `folder`: as fast as a trained one, and as good as a coin."""
+def write_random_bundle(folder: Path, backbone: str, members: int = 1) -> Path:
+    """Write a bundle to `folder`: as fast as a trained one, and as good as a coin.
+
+    Args:
+        folder: Where the bundle is to appear.
+        backbone: A timm model name.
+        members: Backbones that answer together, as `classifier train` leaves them.
+    """
     import torch
 
     from training.classifier.export import export_onnx
@@ -21,7 +28,7 @@ def write_random_bundle(folder: Path, backbone: str) -> Path:
     torch.manual_seed(0)
     folder.mkdir(parents=True)
     ones = dict.fromkeys(CLASSES, 1.0)
-    model = MultiTaskClassifier(backbone, CLASSES)
+    model = MultiTaskClassifier(backbone, CLASSES, members=members)
     export_onnx(model, ones, SIZE, folder / CLASSIFIER_MODEL_FILE)
     labels = {task: [f"{task}_{i}" for i in range(count)] for task, count in CLASSES.items()}
     info = ClassifierInfo(
@@ -39,3 +46,9 @@ def write_random_bundle(folder: Path, backbone: str) -> Path:
         folder, kind="classifier", name="random", dataset_digest="0" * 64, classifier=info
     )
     return folder
+
+
+def chosen_bundle(options: argparse.Namespace, folder: Path) -> Path:
+    """The bundle that the options of `add_input_options` name, or a random one below `folder`."""
+    given: Path | None = options.bundle
+    return given or write_random_bundle(folder / "bundle", options.backbone, options.members)
