@@ -84,6 +84,10 @@ def classify(
     said so; with --coverage also label sets. With --by-object a second file beside it, OUT with
     .objects.parquet, has a row for each object.
     """  # noqa: E501 - lines to copy
+    from batch.pool import start_early
+
+    if ray is None:
+        start_early()
     import json
 
     from batch.classify import classify as run

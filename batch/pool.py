@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -149,6 +150,12 @@ class ProcessPool(Generic[Item, Result]):
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
             self._executor = None
+
+
+def start_early() -> None:
+    """Begin what the processes of every pool import, beside what the caller does meanwhile."""
+    if _context().get_start_method() == "forkserver":
+        forkserver.ensure_running()
 
 
 _here: dict[str, Any] = {}

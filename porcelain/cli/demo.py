@@ -8,19 +8,19 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from porcelain.bundle import load_bundle
 from porcelain.cli.console import console, done
 from porcelain.cli.local_server import post, serving
-from porcelain.dataset import Record, load_dataset
 from porcelain.errors import PorcelainError, UserError
 from porcelain.files import write_bytes
-from porcelain.vocabulary import TASKS
+
+if TYPE_CHECKING:
+    from porcelain.dataset import Record
 
 SIDE = 128
 """Pixels a side in the experiment: the base's own size, and twice as fast as 224."""
@@ -119,6 +119,8 @@ def _ratio(synthetic: Path, photos: Path) -> int:
     Raises:
         UserError: There are too few for one percent.
     """
+    from porcelain.dataset import load_dataset
+
     made, real = len(load_dataset(synthetic)), len(load_dataset(photos))
     ratio = min(RATIO, 100 * made // (made + real))
     if ratio == 0:
@@ -132,6 +134,8 @@ def _ratio(synthetic: Path, photos: Path) -> int:
 
 def _ask_generator(bundle: Path, out: Path) -> None:
     """Have the service make a picture of a kind that it has often seen, and keep it."""
+    from porcelain.bundle import load_bundle
+
     combinations = load_bundle(bundle, "generator").generator.combinations
     whole = max(combinations, key=lambda seen: (len(seen.labels), seen.count))
     body = json.dumps(whole.labels | {"seed": 1})
@@ -157,6 +161,9 @@ def _ask_classifier(bundle: Path, photos: Path, out: Path) -> None:
 
 def _test_picture(photos: Path) -> tuple[Path, Record]:
     """A picture that the model has not learned from, fully labelled where there is one."""
+    from porcelain.dataset import load_dataset
+    from porcelain.vocabulary import TASKS
+
     split = json.loads((photos / "split.json").read_text(encoding="utf-8"))
     names = set(split["subsets"]["test"])
     dataset = load_dataset(photos)

@@ -19,6 +19,7 @@ from porcelain.dataset import load_dataset
 from tests.training.data.folders import collection, jpeg_of, record, vessel, write_folder
 
 HEAVY = {"torch", "torchvision", "timm", "bentoml", "sklearn", "vtk", "pyvista", "onnxruntime"}
+HEAVY |= {"numpy", "PIL", "pydantic", "pyarrow", "yaml"}  # half a second of every command
 
 
 def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
