@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from porcelain.domain import (
     DOMAIN_FILE,
     KEPT,
     MOST_DIRECTIONS,
+    Domain,
     choose_threshold,
     encode_domain,
     fit_domain,
@@ -51,6 +55,42 @@ def test_only_new_directions_and_not_the_length_of_features_count() -> None:
     aside = plane[:1] + np.eye(16)[9] * 3
     assert likeness(beyond, domain)[0] > likeness(aside, domain)[0] + 0.2
     np.testing.assert_allclose(likeness(7 * aside, domain), likeness(aside, domain), atol=1e-6)
+
+
+def test_a_score_is_one_less_what_the_directions_leave() -> None:
+    rng = np.random.default_rng(0)
+    domain = fit_domain(cloud(rng, 300, at=0))
+    features = cloud(rng, 50, at=3)
+    centred = features / np.linalg.norm(features, axis=1, keepdims=True) - domain.mean
+    left = centred - centred @ domain.directions.T @ domain.directions
+    expected = 1 - np.linalg.norm(left, axis=1)
+    np.testing.assert_allclose(likeness(features, domain), expected, atol=1e-5)
+    # Of a training picture in every direction nothing is left, and rounding must not make it NaN.
+    whole = Domain(np.zeros(4, np.float32), np.eye(4, dtype=np.float32) * np.float32(1.001))
+    np.testing.assert_allclose(likeness(np.ones((1, 4)), whole), 1.0)
+
+
+def test_scoring_uses_one_core_alone() -> None:
+    """A worker has one core; a second thread would wait, spinning, on another worker's."""
+    code = """
+import time
+import numpy as np
+from porcelain.domain import Domain, likeness
+directions = np.linalg.qr(np.random.default_rng(0).normal(size=(3072, 200)))[0].T
+domain = Domain(np.zeros(3072, np.float32), np.ascontiguousarray(directions, np.float32))
+picture = np.ones((1, 3072), np.float32)
+time.sleep(0.3)  # until the threads of making these have gone to sleep
+wall, used = time.perf_counter(), time.process_time()
+for _ in range(30):
+    likeness(picture, domain)
+    time.sleep(0.005)
+print((time.process_time() - used) / (time.perf_counter() - wall))
+"""
+    environment = {name: value for name, value in os.environ.items() if "_THREADS" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 0.5  # it sleeps most of the time
 
 
 def test_the_memory_is_bounded_and_pictures_may_all_be_alike() -> None:
