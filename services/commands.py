@@ -67,6 +67,8 @@ def classifier(
     settings = load_settings(ClassifierSettings)
     load_bundle(settings.bundle, "classifier").classifier  # noqa: B018 - refuse it here, once
     BearerKeys(settings.key_file)
+    # A worker has one core: numpy's threads would spin on those of the others.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     run("services.classifier.service:ClassifierService", host, port, settings.shutdown_seconds)
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
+
 from porcelain.bundle import CLASSIFIER_MODEL_FILE, ClassifierInfo, write_manifest
+from porcelain.domain import DOMAIN_FILE, encode_domain, fit_domain
+from porcelain.files import write_bytes
 from porcelain.occlusion import GRID
 
 CLASSES = {"dynasty": 8, "glaze": 12, "kiln": 10, "type": 14}
 SIZE = 224
+PICTURES = 1000  # that likeness was learned from
 
 
 def write_random_bundle(folder: Path, backbone: str, members: int = 1) -> Path:
@@ -30,6 +35,9 @@ def write_random_bundle(folder: Path, backbone: str, members: int = 1) -> Path:
     ones = dict.fromkeys(CLASSES, 1.0)
     model = MultiTaskClassifier(backbone, CLASSES, members=members)
     export_onnx(model, ones, SIZE, folder / CLASSIFIER_MODEL_FILE)
+    # Trained ones tell likeness, too, and that takes its time.
+    features = np.random.default_rng(0).normal(size=(PICTURES, model.heads[0].in_features))
+    write_bytes(folder / DOMAIN_FILE, encode_domain(fit_domain(features)))
     labels = {task: [f"{task}_{i}" for i in range(count)] for task, count in CLASSES.items()}
     info = ClassifierInfo(
         labels=labels,
@@ -41,6 +49,7 @@ def write_random_bundle(folder: Path, backbone: str, members: int = 1) -> Path:
         abstention_thresholds=dict.fromkeys(CLASSES, 0.5),
         selective_accuracy=0.95,
         activation_grid=GRID,
+        in_domain_threshold=0.0,
     )
     write_manifest(
         folder, kind="classifier", name="random", dataset_digest="0" * 64, classifier=info
