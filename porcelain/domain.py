@@ -25,6 +25,9 @@ MOST_DIRECTIONS: Final = 256
 KEPT: Final = 0.95
 """Share of validation pictures that the threshold calls in the domain."""
 
+_FEW: Final = 32
+"""More pictures at once are worth BLAS, and its threads."""
+
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -66,9 +69,12 @@ def fit_domain(features: npt.NDArray[np.floating]) -> Domain:
 def likeness(features: npt.NDArray[np.floating], domain: Domain) -> FloatArray:
     """Scores [N] of features [N, F]: 1 less the length of what the domain leaves of them."""
     centred = normalised(features) - domain.mean
-    # No matrix product: a BLAS would take threads for it, which spin for milliseconds afterwards
-    # and so keep the other workers from their cores.
-    found = np.einsum("nf,df->nd", centred, domain.directions)
+    if len(centred) > _FEW:
+        found = centred @ domain.directions.T
+    else:
+        # BLAS would take threads for it, which spin for milliseconds afterwards and so keep the
+        # other workers from their cores.
+        found = np.einsum("nf,df->nd", centred, domain.directions)
     # The directions stand upright on one another, so that Pythagoras tells the length of the rest.
     left = np.square(centred).sum(axis=1) - np.square(found).sum(axis=1)
     scores: FloatArray = (1 - np.sqrt(np.maximum(left, 0))).astype(np.float32)

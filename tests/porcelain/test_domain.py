@@ -64,7 +64,8 @@ def test_a_score_is_one_less_what_the_directions_leave() -> None:
     centred = features / np.linalg.norm(features, axis=1, keepdims=True) - domain.mean
     left = centred - centred @ domain.directions.T @ domain.directions
     expected = 1 - np.linalg.norm(left, axis=1)
-    np.testing.assert_allclose(likeness(features, domain), expected, atol=1e-5)
+    for count in (1, 50):  # few and many are computed otherwise
+        np.testing.assert_allclose(likeness(features[:count], domain), expected[:count], atol=1e-5)
     # Of a training picture in every direction nothing is left, and rounding must not make it NaN.
     whole = Domain(np.zeros(4, np.float32), np.eye(4, dtype=np.float32) * np.float32(1.001))
     np.testing.assert_allclose(likeness(np.ones((1, 4)), whole), 1.0)
