@@ -87,7 +87,7 @@ def classify(
     from batch.pool import start_early
 
     if ray is None:
-        start_early()
+        start_early()  # first, beside the imports that follow
     import json
 
     from batch.classify import classify as run

@@ -29,6 +29,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
+from sklearn.metrics import log_loss
 
 from porcelain.dataset import load_dataset
 from porcelain.files import write_json
@@ -194,13 +195,13 @@ def _log_loss(folds: list[dict[str, Any]], task: str) -> float:
     """
     total, count = 0.0, 0
     for fold in folds:
-        classes, labels = fold[task]["classes"], fold[task]["labels"]
-        rows = np.array([classes.index(x) if x in classes else -1 for x in labels])
-        logits = np.log(np.maximum(np.array(fold[task]["probabilities"]), 1e-12))
-        logits, rows = logits[rows >= 0], rows[rows >= 0]
-        best = apply_temperature(logits, fit_temperature(logits, rows))
-        total -= float(np.log(best[np.arange(len(rows)), rows]).sum())
-        count += len(rows)
+        classes = fold[task]["classes"]
+        taught = [row for row, label in enumerate(fold[task]["labels"]) if label in classes]
+        labels = np.array([classes.index(fold[task]["labels"][row]) for row in taught])
+        logits = np.log(np.maximum(np.array(fold[task]["probabilities"])[taught], 1e-12))
+        best = apply_temperature(logits, fit_temperature(logits, labels))
+        total += log_loss(labels, best, labels=range(len(classes)), normalize=False)
+        count += len(taught)
     return total / count
 
 

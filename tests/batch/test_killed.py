@@ -23,7 +23,6 @@ class Job:
     """A command that is started again and again."""
 
     def __init__(self, folder: Path, paths: Path, bundle: Path) -> None:
-        self.part_count = -(-len(paths.read_text().splitlines()) // PART)
         self.out = folder / "out.parquet"
         options = ("--part-size", PART, "--batch-size", 5, "--workers", 2)
         self.arguments = ("classify", paths, "--bundle", bundle, "--out", self.out, *options)
@@ -36,14 +35,18 @@ class Job:
             found[path.name] = (status.st_ino, status.st_mtime_ns)
         return found
 
-    def run_and_kill(self, rng: random.Random) -> bool:
+    def run_and_kill(self, rng: random.Random, most: int) -> bool:
         """Run until a random moment; returns whether it was killed before its end.
 
         The moment is one of the work, not of the clock: on a quick machine a time that
         was drawn would often come after the end.
+
+        Args:
+            rng: Draws the moment.
+            most: Parts that may be finished by then.
         """
-        # From before the first part of this run on to a few parts before the last.
-        parts = rng.randint(len(self.parts()), max(len(self.parts()), self.part_count - 5))
+        before = len(self.parts())
+        parts = rng.randint(before, max(before, most))
         process = subprocess.Popen(
             command(*self.arguments), env=environment(), stderr=subprocess.DEVNULL
         )
@@ -86,7 +89,8 @@ def kill_and_finish(folder: Path, bundle: Path, count: int, kills: int) -> int:
     rng = random.Random()
     done, killed = job.parts(), 0
     while killed < kills and not job.out.exists():
-        killed += job.run_and_kill(rng)
+        # The first is certain to come in time; those after it may meet the end of the work, too.
+        killed += job.run_and_kill(rng, count // PART - (0 if killed else 5))
         if job.out.exists():
             break
         now = job.parts()
@@ -114,7 +118,7 @@ def test_a_killed_run_and_a_whole_one_have_the_same_rows(bundle, tmp_path) -> No
     for name in ("killed", "whole"):
         (tmp_path / name).mkdir()
     job, listed = job_of(tmp_path / "killed", bundle, 600)
-    assert job.run_and_kill(random.Random(1))
+    assert job.run_and_kill(random.Random(1), most=600 // PART - 5)
     run(*job.arguments)
     check_result(job, listed)
     whole = tmp_path / "whole" / "out.parquet"
