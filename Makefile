@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 # PyPI's own torch and torchvision fit each other; other indexes may mix builds that do not.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: setup graphics prometheus monitoring demo serve test test-all lint constraints clean help
+.PHONY: setup graphics prometheus monitoring demo serve test test-all lint docs constraints clean help
 
 help:
 	@echo "make demo     render, train both models, ask them, measure (first run installs everything)"
 	@echo "make serve    serve the demo's classifier (port 3000), generator (3001) and studio (3002)"
+	@echo "make docs     the documentation as a site, in build/docs"
 	@echo "make test     style, types, architecture and tests (under 12 minutes)"
 	@echo "make test-all also what takes long: images, bentos, alerts, stress, a browser, an audit"
 
@@ -68,6 +69,11 @@ test: lint
 # -rs: says what could not be tested here, and why.
 test-all: lint
 	$(BIN)/pytest -m '' -rs
+
+# Strictly: a warning, a dead link among pages for instance, is an error.
+docs: setup
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
+	@echo "open build/docs/index.html"
 
 # Pinned versions of everything, without download addresses.
 constraints: setup

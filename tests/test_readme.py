@@ -1,4 +1,4 @@
-"""The README promises only what is there."""
+"""The README and the documentation promise only what is there."""
 
 import re
 import shlex
@@ -13,12 +13,20 @@ from PIL import Image
 from porcelain.cli.main import build_app
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    page.relative_to(ROOT): page.read_text(encoding="utf-8")
+    for page in [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
+}
+README = PAGES[Path("README.md")]
 
 
 def commands(program: str) -> list[list[str]]:
-    """Every use of `program` in the README's shell blocks, split as a shell would."""
-    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    """Every use of `program` in the pages' shell blocks, split as a shell would."""
+    blocks = [
+        block
+        for text in PAGES.values()
+        for block in re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+    ]
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     split = [shlex.split(line, comments=True) for line in lines]
     return [words[1:] for words in split if words and words[0] == program]
@@ -33,13 +41,18 @@ def test_every_porcelain_command_is_one(words: list[str]) -> None:
     while hasattr(command, "commands"):
         assert rest[0] in command.commands
         command, rest = command.commands[rest[0]], rest[1:]
-    known = {option for parameter in command.params for option in parameter.opts}
+    known = {
+        option
+        for parameter in command.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
     assert {word for word in rest if word.startswith("--")} <= known
 
 
 def test_every_make_target_is_one() -> None:
     targets = {words[0] for words in commands("make")}
-    targets |= set(re.findall(r"`make ([a-z-]+)`", README))
+    for text in PAGES.values():
+        targets |= set(re.findall(r"`make ([a-z-]+)`", text))
     makefile = (ROOT / "Makefile").read_text()
     assert {"demo", "serve", "test"} <= targets
     for target in targets:
@@ -47,16 +60,35 @@ def test_every_make_target_is_one() -> None:
 
 
 def test_every_benchmark_module_is_there() -> None:
-    modules = re.findall(r"python -m (benchmarks\.\w+)", README)
+    modules = re.findall(r"python -m (benchmarks\.\w+)", "\n".join(PAGES.values()))
     assert modules
     for module in modules:
         assert (ROOT / (module.replace(".", "/") + ".py")).is_file(), module
 
 
 def test_every_linked_file_is_there() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        if "://" not in target:
-            assert (ROOT / target).exists(), target
+    for page, text in PAGES.items():
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
+            if "://" not in target:
+                assert (ROOT / page.parent / target).exists(), (page, target)
+
+
+def test_the_readme_stays_short() -> None:
+    assert len(README.splitlines()) <= 200
+
+
+def test_the_site_builds_without_a_warning_or_a_remote_script(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
+    command = [*build, "-d", str(tmp_path / "doctrees"), str(ROOT / "docs"), str(tmp_path / "site")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = list((tmp_path / "site").glob("*.html"))
+    assert len(pages) > 10
+    for page in pages:
+        loaded = re.findall(
+            r"<(?:script|link|img)\b[^>]*(?:src|href)=\"(https?:[^\"]*)", page.read_text()
+        )
+        assert loaded == [], page.name
 
 
 @pytest.mark.slow
