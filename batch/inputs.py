@@ -6,7 +6,7 @@ read line by line.
 
 from __future__ import annotations
 
-import csv
+import codecs
 import glob
 import os
 import sys
@@ -14,15 +14,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final, Literal, TextIO
 
 import pyarrow.fs
 
 from batch.reading import is_url, open_filesystem, url_of
-from porcelain.dataset import METADATA_FILE
+from porcelain.dataset import METADATA_FILE, picture_path
 from porcelain.errors import DatasetError, UserError
 from porcelain.images import sniff
+from porcelain.tables import read_csv
 
 Kind = Literal["folder", "dataset", "glob", "list", "url", "picture"]
 
@@ -148,35 +149,27 @@ def _glob(pattern: str) -> Iterator[str]:
 def _dataset(root: Path) -> Iterator[str]:
     """The pictures that `metadata.csv` names, in its order."""
     for row in dataset_rows(root):
-        yield os.path.join(root, (row["file_name"] or "").strip())  # noqa: PTH118 - a million times
+        yield os.path.join(root, row["file_name"])  # noqa: PTH118 - a million times
 
 
-def dataset_rows(root: Path) -> Iterator[dict[str, str | None]]:
-    """The rows of `metadata.csv`, line by line.
+def dataset_rows(root: Path) -> Iterator[dict[str, str]]:
+    """The rows of `metadata.csv`, line by line, with `file_name` as a path below the folder.
 
     Raises:
         DatasetError: It is not as the convention asks.
     """
     path = root / METADATA_FILE
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            rows = csv.DictReader(file)
-            if "file_name" not in [column.strip() for column in rows.fieldnames or []]:
-                raise DatasetError(f"{path} has no column file_name.")
-            rows.fieldnames = [column.strip() for column in rows.fieldnames or []]
-            for row in rows:
-                name = (row["file_name"] or "").strip()
-                pure = PurePosixPath(name)
-                if not name or pure.is_absolute() or ".." in pure.parts:
-                    raise DatasetError(
-                        f"{path} line {rows.line_num}: file_name {name!r} must be a path below "
-                        "the folder."
-                    )
-                yield row
-        except UnicodeDecodeError as error:
-            raise DatasetError(f"{path} is not UTF-8; save it as CSV UTF-8.") from error
-        except csv.Error as error:
-            raise DatasetError(f"{path} is not a CSV file: {error}.") from error
+    columns, rows = read_csv(path)
+    if "file_name" not in columns:
+        raise DatasetError(f"{path} has no column file_name.")
+    for row in rows:
+        name = picture_path(row.cells["file_name"])
+        if name is None:
+            raise DatasetError(
+                f"{path} line {row.line}: file_name {row.cells['file_name']!r} must be a path "
+                "below the folder."
+            )
+        yield row.cells | {"file_name": name}
 
 
 def _lines(place: str) -> Iterator[str]:
@@ -188,12 +181,21 @@ def _lines(place: str) -> Iterator[str]:
             if hasattr(file, "reconfigure"):
                 file.reconfigure(encoding="utf-8", errors="surrogateescape")
         else:
-            file = stack.enter_context(Path(place).open(encoding="utf-8", errors="surrogateescape"))
+            file = stack.enter_context(_open_list(Path(place)))
         for number, line in enumerate(file, start=1):
             if "\0" in line:
                 raise UserError(f"{place} line {number} is no path; give a text file of paths.")
-            if text := line.strip("\r\n"):
+            if text := (line.removeprefix("\ufeff") if number == 1 else line).strip("\r\n"):
                 yield text if is_url(text) else os.path.abspath(text)  # noqa: PTH100
+
+
+def _open_list(path: Path) -> TextIO:
+    """A list in UTF-8, in which a path may hold any bytes; or in UTF-16, as PowerShell writes."""
+    with path.open("rb") as file:
+        utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    if utf16:
+        return path.open(encoding="utf-16")
+    return path.open(encoding="utf-8", errors="surrogateescape")
 
 
 def _store(url: str, counts: Counter[str]) -> Iterator[str]:

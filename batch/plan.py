@@ -6,7 +6,6 @@ unknown), count (1), seed, steps and guidance_scale.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from porcelain.bundle import Bundle, GeneratorInfo
 from porcelain.errors import UserError
 from porcelain.files import sha256_bytes
 from porcelain.prompts import prompt_for
+from porcelain.tables import read_csv
 from porcelain.vocabulary import TASKS, load_taxonomy
 
 LARGEST_SEED: Final = 2**53 - 1
@@ -137,9 +137,12 @@ class Plan:
         return int(sha256_bytes(f"{self._settings.seed}/{line}/{repeat}".encode())[:8], 16)
 
     def _read(self) -> Iterator[tuple[int, PlanRow]]:
-        """Rows, numbered from 1."""
-        for number, cells in enumerate(_cells(self.path), start=1):
-            given = {k: v for k, v in cells.items() if k not in IGNORED and v not in (None, "")}
+        """Rows that say anything, numbered from 1."""
+        cells = (
+            {k: v for k, v in row.items() if k not in IGNORED and v not in (None, "")}
+            for row in _cells(self.path)
+        )
+        for number, given in enumerate(filter(None, cells), start=1):
             try:
                 yield number, PlanRow.model_validate(given)
             except ValidationError as error:
@@ -166,25 +169,29 @@ def _cells(path: Path) -> Iterator[Mapping[str, Any]]:
         raise UserError(f"The plan {path} must be a .csv, .jsonl or .parquet file.")
     try:
         yield from reader(path)
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         said = str(error).partition("\n")[0]
         raise UserError(f"The plan {path} cannot be read: {said}.") from error
 
 
 def _csv(path: Path) -> Iterator[Mapping[str, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file):
-            yield {(key or "").strip(): (value or "").strip() for key, value in row.items()}
+    _, rows = read_csv(path)
+    for row in rows:
+        yield row.cells
 
 
 def _json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.strip():
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
                 row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise ValueError("a line is not a JSON object")
-                yield row
+            except json.JSONDecodeError as error:
+                raise ValueError(f"line {number} is not JSON: {error.msg}") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"line {number} is not a JSON object")
+            yield row
 
 
 def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -9,6 +9,7 @@ import csv
 import hashlib
 import io
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from porcelain.errors import DatasetError
 from porcelain.files import write_text
+from porcelain.tables import Row, read_csv
 from porcelain.vocabulary import TASKS
 
 METADATA_FILE = "metadata.csv"
@@ -107,25 +109,30 @@ def read_metadata(root: Path) -> Dataset:
             f"{root} has no {METADATA_FILE}; write one with the columns "
             f"file_name,{','.join(TASKS)} (blank = unknown)."
         )
-    try:
-        # utf-8-sig: spreadsheet programs begin a CSV with a byte order mark.
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is not UTF-8; save it as CSV UTF-8.") from error
-    reader = csv.DictReader(io.StringIO(text))
-    columns = [column.strip() for column in reader.fieldnames or []]
+    columns, rows = read_csv(path)
     if "file_name" not in columns:
-        raise DatasetError(f"{path} has no column file_name.")
+        raise DatasetError(
+            f"{path} has no column file_name{_nearly(columns, 'file_name')}. {_ask_check(root)}"
+        )
     if not any(task in columns for task in TASKS):
-        raise DatasetError(f"{path} has none of the label columns {', '.join(TASKS)}.")
-    reader.fieldnames = columns
-    records = tuple(_record(row, line, path) for line, row in enumerate(reader, start=2))
+        raise DatasetError(
+            f"{path} has none of the label columns {', '.join(TASKS)}"
+            f"{_nearly(columns, *TASKS)}. {_ask_check(root)}"
+        )
+    records: list[Record] = []
+    line_of: dict[str, int] = {}
+    for row in rows:
+        record = _record(row, path)
+        if record.file_name in line_of:
+            raise DatasetError(
+                f"{path} names {record.file_name} more than once (lines "
+                f"{line_of[record.file_name]} and {row.line}); keep one row per picture."
+            )
+        line_of[record.file_name] = row.line
+        records.append(record)
     if not records:
         raise DatasetError(f"{path} has no rows.")
-    repeated = [name for name, n in Counter(r.file_name for r in records).items() if n > 1]
-    if repeated:
-        raise DatasetError(f"{path} names {repeated[0]} more than once; keep one row per picture.")
-    return Dataset(root, records)
+    return Dataset(root, tuple(records))
 
 
 def write_metadata(root: Path, records: Iterable[Record]) -> None:
@@ -172,27 +179,55 @@ def label_indices(records: Sequence[Record], classes: dict[str, list[str]]) -> l
     return [[index[task].get(r.labels[task] or "", -1) for task in TASKS] for r in records]
 
 
-def _record(row: dict[str, str | None], line: int, path: Path) -> Record:
-    if None in row:
-        raise DatasetError(f"{path} line {line} has more fields than the header; quote commas.")
-    cells = {column: (value or "").strip() for column, value in row.items()}
-    name = cells.pop("file_name")
-    pure = PurePosixPath(name)
-    if not name or pure.is_absolute() or ".." in pure.parts or "\\" in name:
+def picture_path(text: str) -> str | None:
+    """A cell of `file_name` as the path it stands for (`./a.jpg` is `a.jpg`).
+
+    Returns:
+        The path below the folder, or None where it is none.
+    """
+    pure = PurePosixPath(text)
+    if not text or pure.is_absolute() or ".." in pure.parts or "\\" in text or not pure.name:
+        return None
+    return str(pure)
+
+
+def _record(row: Row, path: Path) -> Record:
+    cells = dict(row.cells)
+    given = cells.pop("file_name")
+    name = picture_path(given)
+    if name is None:
         raise DatasetError(
-            f"{path} line {line}: file_name {name!r} must be a path below the folder."
+            f"{path} line {row.line}: file_name {given!r} must be a path below the folder, with "
+            f"forward slashes. {_ask_check(path.parent)}"
         )
     labels: dict[str, str | None] = {}
     for task in TASKS:
         value = cells.pop(task, "")
         if value and not SLUG.fullmatch(value):
             raise DatasetError(
-                f"{path} line {line}: {task} {value!r} is not a lower-case slug such as "
-                "blue_and_white."
+                f"{path} line {row.line}: {task} {value!r} is not a lower-case slug such as "
+                f"blue_and_white. {_ask_check(path.parent)}"
             )
         labels[task] = value or None
     synthetic = cells.pop("synthetic", "").lower()
     if synthetic not in TRUE_VALUES | FALSE_VALUES:
-        raise DatasetError(f"{path} line {line}: synthetic {synthetic!r} must be true or false.")
+        raise DatasetError(
+            f"{path} line {row.line}: synthetic {synthetic!r} must be true or false."
+        )
     object_id = cells.pop("object_id", "") or None
     return Record(name, labels, object_id, synthetic in TRUE_VALUES, cells)
+
+
+def plain_name(column: str) -> str:
+    """A column's name without what people vary: case, width, blanks, hyphens, underscores."""
+    return re.sub(r"[\s_\-]+", "", unicodedata.normalize("NFKC", column)).casefold()
+
+
+def _nearly(columns: Iterable[str], *wanted: str) -> str:
+    plain = {plain_name(name): name for name in wanted}
+    near = next((column for column in columns if plain_name(column) in plain), None)
+    return f", but {near!r}: write {plain[plain_name(near)]}" if near is not None else ""
+
+
+def _ask_check(root: Path) -> str:
+    return f"`porcelain data check {root}` tells every fault, and mends them with --fix."

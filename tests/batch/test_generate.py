@@ -141,6 +141,17 @@ def test_plans_of_every_format_mean_the_same(plan, generator, tmp_path, suffix) 
     assert Plan(other, bundle, SETTINGS).total == len(expected) == 8
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_empty_rows_of_a_plan_are_none(generator, tmp_path, suffix) -> None:
+    text = {
+        "csv": "\ufeffdynasty,type,count\r\nming,vase,1\r\n,,\r\n,,\r\n",
+        "jsonl": '\ufeff{"dynasty": "ming", "type": "vase"}\n{}\n{"type": null, "count": ""}\n',
+    }
+    (tmp_path / f"plan.{suffix}").write_text(text[suffix], encoding="utf-8", newline="")
+    plan = Plan(tmp_path / f"plan.{suffix}", load_bundle(generator, "generator"), SETTINGS)
+    assert (plan.rows, plan.total) == (1, 1)
+
+
 def test_batches_have_equal_steps(plan, generator) -> None:
     pictures = list(Plan(plan, load_bundle(generator, "generator"), SETTINGS).pictures())
     sizes = [[one.number for one in batch] for batch in in_batches(pictures, 2)]
@@ -157,6 +168,9 @@ def test_batches_have_equal_steps(plan, generator) -> None:
         ("type,count,seed\nvase,2,9007199254740991\n", "seed would count up beyond"),
         ("type,count\nvase,0\n", "asks for no picture"),
         ("", "asks for no picture"),
+        ("type,count\nvase,1,surplus\n", "line 2 has more fields than the header"),
+        ('type,count\n"vase,1\nvase,1\n', "line 2: a quote opens"),
+        ("type;count\nvase;1\n", "separated by semicolons"),
     ],
 )
 def test_a_bad_plan_is_told_before_anything_is_made(generator, tmp_path, text, said) -> None:

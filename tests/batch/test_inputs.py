@@ -112,6 +112,8 @@ def test_a_dataset_folder_keeps_the_order_of_its_table(tmp_path) -> None:
         ("name\na.jpg\n", "no column file_name"),
         ("file_name\n../a.jpg\n", "line 2"),
         ("file_name\n/etc/passwd\n", "line 2"),
+        ('file_name,type\na.jpg,"bowl\nb.jpg,dish\n', "line 2: a quote opens"),
+        ("file_name,type\na.jpg,bowl,blue\n", "line 2 has more fields"),
     ],
 )
 def test_a_bad_table_is_told(tmp_path, table, said) -> None:
@@ -122,13 +124,20 @@ def test_a_bad_table_is_told(tmp_path, table, said) -> None:
 
 def test_a_list_keeps_order_and_repeats_and_takes_urls(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    text = "b.jpg\r\na b.jpg\n\nb.jpg\ns3://museum/c.jpg\n"
-    (tmp_path / "list.txt").write_text(text)
+    # Windows programs begin a text with a byte order mark and end lines with CR and LF.
+    text = "\ufeffb.jpg\r\na b.jpg\n\nb.jpg\ns3://museum/c.jpg\n"
+    (tmp_path / "list.txt").write_text(text, newline="")
     expected = [f"{tmp_path}/b.jpg", f"{tmp_path}/a b.jpg", f"{tmp_path}/b.jpg"]
     expected.append("s3://museum/c.jpg")
     assert list(recognise("list.txt").locations(Counter())) == expected
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
     assert list(recognise("-").locations(Counter())) == expected
+
+
+def test_a_list_that_powershell_wrote_is_read(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.txt").write_text("青花.jpg\r\nb.jpg\r\n", encoding="utf-16", newline="")
+    assert names("list.txt", tmp_path) == ["b.jpg", "青花.jpg"]
 
 
 def test_a_list_of_zeros_is_no_list(tmp_path) -> None:

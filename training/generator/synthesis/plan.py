@@ -12,6 +12,7 @@ from typing import Final
 
 from porcelain.errors import UserError
 from porcelain.files import write_text
+from porcelain.tables import read_csv
 from porcelain.vocabulary import CATCH_ALL, TASKS
 from training.data.allotment import Kind, allot, share_out
 from training.data.ratio import Rule
@@ -142,25 +143,24 @@ def read_plan(path: Path, known: KindCounts) -> Plan:
     Raises:
         UserError: Missing, of another form, or a count that is not a whole number.
     """
-    try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The plan {path} cannot be read: {error}") from error
-    if not rows or not {"count"} < rows[0].keys() <= {"count", "photographs", *TASKS}:
+    columns, rows = read_csv(path)
+    if not {"count"} < set(columns) <= {"count", "photographs", *TASKS}:
         raise UserError(
             f"The plan {path} must be a CSV with the columns {','.join(TASKS)},count and a row "
             "per kind, as `--dry-run` prints one."
         )
     wanted: dict[Kind, int] = {}
-    for line, row in enumerate(rows, start=2):
-        kind = kind_of({task: (row.get(task) or "").strip() for task in TASKS})
-        count = (row["count"] or "").strip()
+    for row in rows:
+        kind = kind_of({task: row.cells.get(task, "") for task in TASKS})
+        count = row.cells["count"]
         if not count.isascii() or not count.isdigit() or not any(kind) or kind in wanted:
             raise UserError(
-                f"{path} line {line}: a row names at least one label, no kind twice, and a count "
-                "of pictures from 0."
+                f"{path} line {row.line}: a row names at least one label, no kind twice, and a "
+                "count of pictures from 0."
             )
         wanted[kind] = int(count)
+    if not wanted:
+        raise UserError(f"The plan {path} has no rows; give it one per kind.")
     return make_plan(wanted, known)
 
 

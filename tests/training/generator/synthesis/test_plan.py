@@ -149,6 +149,9 @@ def test_a_written_plan_reads_back(tmp_path):
         "type,count\nbowl,\n",
         "type,count\nbowl,1\nbowl,2\n",
         "type,count\n,3\n",
+        "type,count\nbowl,1,more\n",
+        'type,count\n"bowl,1\ndish,1\n',
+        "type;count\nbowl;1\n",
     ],
 )
 def test_malformed_plans_are_refused(tmp_path, text):
@@ -156,6 +159,12 @@ def test_malformed_plans_are_refused(tmp_path, text):
     file.write_text(text)
     with pytest.raises(UserError, match=r"plan\.csv"):
         read_plan(file, KNOWN)
+
+
+def test_empty_rows_of_a_plan_are_none(tmp_path):
+    file = tmp_path / "plan.csv"
+    file.write_bytes("\ufefftype,count\r\nbowl,1\r\n,\r\n\r\n".encode())
+    assert read_plan(file, KNOWN).total == 1
 
 
 def test_labels_are_parsed_and_mistakes_named():
