@@ -29,14 +29,12 @@ from porcelain.files import (
     work_folder,
     write_bytes,
 )
-from porcelain.synthetic_picture import PictureFormat
+from porcelain.synthetic_picture import SUFFIXES, PictureFormat
 from porcelain.vocabulary import TASKS, TAXONOMY_FILE
 
 IMAGES: Final = "images"
 PER_FOLDER: Final = 1000
 """Pictures in one folder: file systems and people are slow in larger ones."""
-
-SUFFIXES: Final[dict[PictureFormat, str]] = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 
 
 @dataclass(frozen=True)
@@ -157,7 +155,7 @@ class _Names:
     def of(self, picture: Picture) -> str:
         """Below the dataset folder."""
         number = picture.number
-        return f"{IMAGES}/{number // PER_FOLDER:05}/{number:08}.{self._suffix}"
+        return f"{IMAGES}/{number // PER_FOLDER:05}/{number:08}{self._suffix}"
 
     def all_there(self, batch: Sequence[Picture]) -> bool:
         """Whether every picture of a batch is there; else it is made as a whole again."""

@@ -22,17 +22,12 @@ import pyarrow.fs
 from batch.reading import is_url, open_filesystem, url_of
 from porcelain.dataset import METADATA_FILE, picture_path
 from porcelain.errors import DatasetError, UserError
-from porcelain.images import sniff
+from porcelain.image_formats import IMAGE_SUFFIXES, sniff
 from porcelain.tables import read_csv
 
 Kind = Literal["folder", "dataset", "glob", "list", "url", "picture"]
 
 STANDARD_INPUT: Final = "-"
-SUFFIXES: Final = frozenset(
-    {".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-)
-"""What a walk takes for pictures; whoever names a file gets it read whatever its name."""
-
 LEFT_OUT: Final = "left out"
 
 
@@ -136,7 +131,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _looks_like_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - a million times
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - a million times
 
 
 def _glob(pattern: str) -> Iterator[str]:

@@ -65,7 +65,15 @@ def originals(folder: Path | None) -> list[tuple[str, bytes]]:
         for name, (data, _) in pictures.every_format(image).items()
     ]
     exif = [(f"jpeg turned {i}", pictures.rotated_jpeg(i)) for i in (2, 5, 8)]
-    return [*found, *exif, ("16-bit grey png", pictures.grey_16_bit())]
+    heic = [(f"heic {name}", pictures.heic(name)) for name in ("turned", "several", "ten_bits")]
+    deep = np.asarray(sources[0].resize((96, 64))).astype(np.uint16) << 4
+    tiffs = [
+        ("12-bit tiff", pictures.tiff_of(deep, 12, order=">", deflate=True)),
+        ("10-bit grey tiff", pictures.tiff_of(deep[..., :1] >> 2, 10, planar=True)),
+        ("float tiff", pictures.tiff_of(deep / 4095, 32, sample_format=3, thumbnail_first=True)),
+    ]
+    grey = ("16-bit grey png", pictures.grey_16_bit())
+    return [*found, *exif, *heic, *tiffs, grey]
 
 
 def _small(file: Path) -> Image.Image:

@@ -22,7 +22,7 @@ from typing import Any, Final, Literal
 from porcelain import __version__
 from porcelain.demo_certificate import demo_certificate
 from porcelain.errors import UserError
-from porcelain.images import sniff
+from porcelain.image_formats import IMAGE_FORMATS, sniff
 
 SOURCE_TYPE: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 _GENERATED: Final = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia")
@@ -168,7 +168,7 @@ def read_credentials(data: bytes, trusted: bytes | None = None) -> Credentials:
     import c2pa
 
     try:
-        media_type = f"image/{kind.lower()}"
+        media_type = IMAGE_FORMATS[kind].media_type
         with c2pa.Reader(media_type, io.BytesIO(data), context=_context(trusted)) as reader:
             report = json.loads(reader.json())
     except c2pa.C2paError as error:

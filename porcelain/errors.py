@@ -52,7 +52,7 @@ class ImageTooLargeError(ImageError):
 
 
 class UnsupportedImageError(ImageError):
-    """Content that is in none of the formats we read."""
+    """Content in none of the formats we read, or in a layout of one that we do not decode."""
 
     status: ClassVar[int] = 415
     title: ClassVar[str] = "Unsupported image format"

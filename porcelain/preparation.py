@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from porcelain.images import DEFAULT_LIMITS, DecodedImage, DecodeLimits, decode_image
+from porcelain.images import DEFAULT_LIMITS, DecodedImage, DecodeLimits, decode_image, read_picture
 
 ResizeRule = Literal["letterbox-crop", "letterbox", "squash"]
 """How a picture fills the model's square. `letterbox` keeps proportions and continues the border's
@@ -115,4 +115,4 @@ def load_and_prepare(
     Raises:
         ImageError: As `porcelain.images.decode_image`.
     """
-    return decode_and_prepare(path.read_bytes(), size, rule)[0]
+    return decode_and_prepare(read_picture(path), size, rule)[0]

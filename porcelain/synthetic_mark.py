@@ -9,14 +9,17 @@ part 3 (where JPEG, PNG, WebP and TIFF keep XMP), PNG third edition 11.3.3, WebP
 
 from __future__ import annotations
 
-import io
+import mmap
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final, TypeVar
 
-from porcelain.images import sniff
+from porcelain.errors import CorruptImageError
+from porcelain.image_containers import MAX_SEGMENTS, Buffer, jpeg_segments, png_chunks
+from porcelain.image_formats import sniff
 
 SOURCE_TYPE_KEY: Final = "Iptc4xmpExt:DigitalSourceType"
 """XMP property, and keyword of the PNG text chunk, that holds the source type."""
@@ -37,6 +40,9 @@ _IN_XMP = re.compile(
 )
 _IN_TEXT = re.compile(rb"\b(?:compositeWithT|t)rainedAlgorithmicMedia\b")
 _MOST_BYTES = 4 * 1024 * 1024
+_MOST_TOGETHER = 16 * 1024 * 1024  # of all texts of one file
+
+Segment = TypeVar("Segment")
 
 
 def is_marked_synthetic(picture: Path | bytes) -> bool:
@@ -48,9 +54,12 @@ def is_marked_synthetic(picture: Path | bytes) -> bool:
         picture: A file, or its content.
     """
     if isinstance(picture, bytes):
-        return _marked(io.BytesIO(picture))
+        return _marked(picture)
     with picture.open("rb") as file:
-        return _marked(file)
+        if picture.stat().st_size == 0:
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return _marked(content)
 
 
 def xmp_packets(data: bytes) -> list[bytes]:
@@ -59,27 +68,25 @@ def xmp_packets(data: bytes) -> list[bytes]:
     Args:
         data: The file's content.
     """
-    file = io.BytesIO(data)
     kind = sniff(data[:256])
     if kind == "PNG":
-        return [text for keyword, text in _png_texts(file) if keyword == XMP_KEYWORD.encode()]
+        return [text for keyword, text in _png_texts(data) if keyword == XMP_KEYWORD.encode()]
     if kind == "JPEG":
         prefix = _XMP_IN_JPEG[0]
-        return [p.removeprefix(prefix) for p in _jpeg_packets(file) if p.startswith(prefix)]
-    return list(_webp_packets(file)) if kind == "WEBP" else []
+        return [p.removeprefix(prefix) for p in _jpeg_packets(data) if p.startswith(prefix)]
+    return list(_webp_packets(data)) if kind == "WEBP" else []
 
 
-def _marked(file: BinaryIO) -> bool:
-    kind = sniff(file.read(256))
-    file.seek(0)
+def _marked(data: Buffer) -> bool:
+    kind = sniff(data[:256])
     if kind == "PNG":
-        return any(_text_says(keyword, text) for keyword, text in _png_texts(file))
+        return any(_text_says(keyword, text) for keyword, text in _png_texts(data))
     if kind == "JPEG":
-        return any(_IN_XMP.search(packet) for packet in _jpeg_packets(file))
+        return any(_IN_XMP.search(packet) for packet in _jpeg_packets(data))
     if kind == "WEBP":
-        return any(_IN_XMP.search(packet) for packet in _webp_packets(file))
-    # TIFF, AVIF and GIF keep the packet at places that only their own parsers find.
-    return kind is not None and _IN_XMP.search(file.read()) is not None
+        return any(_IN_XMP.search(packet) for packet in _webp_packets(data))
+    # TIFF, AVIF, HEIC and GIF keep the packet at places that only their own parsers find.
+    return kind is not None and _IN_XMP.search(data) is not None
 
 
 def _text_says(keyword: bytes, text: bytes) -> bool:
@@ -88,55 +95,51 @@ def _text_says(keyword: bytes, text: bytes) -> bool:
     return _IN_XMP.search(text) is not None
 
 
-def _png_texts(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """Keyword and text of every text chunk, unpacked."""
-    file.seek(8)
-    while len(header := file.read(8)) == 8:
-        length, kind = int.from_bytes(header[:4], "big"), header[4:]
-        if kind not in (b"tEXt", b"zTXt", b"iTXt") or length > _MOST_BYTES:
-            file.seek(length + 4, io.SEEK_CUR)
+def _png_texts(data: Buffer) -> Iterator[tuple[bytes, bytes]]:
+    """Keyword and text of the text chunks, unpacked, until they are too many to be honest."""
+    left = _MOST_TOGETHER
+    for kind, start, end in _passing(png_chunks(data)):
+        if kind not in (b"tEXt", b"zTXt", b"iTXt") or end - start > _MOST_BYTES:
             continue
-        keyword, _, rest = file.read(length).partition(b"\0")
-        file.seek(4, io.SEEK_CUR)
+        keyword, _, rest = bytes(data[start + 8 : end - 4]).partition(b"\0")
         if kind == b"tEXt":
-            yield keyword, rest
+            text = rest
         elif kind == b"zTXt":
-            yield keyword, _unpack(rest[1:])
+            text = _unpack(rest[1:])
         else:  # compression flag, compression method, language, translated keyword, text
             text = rest[2:].partition(b"\0")[2].partition(b"\0")[2]
-            yield keyword, _unpack(text) if rest[:1] == b"\1" else text
+            text = _unpack(text) if rest[:1] == b"\1" else text
+        yield keyword, text
+        left -= len(text)
+        if left < 0:
+            return
 
 
-def _jpeg_packets(file: BinaryIO) -> Iterator[bytes]:
+def _jpeg_packets(data: Buffer) -> Iterator[bytes]:
     """XMP packets of the APP1 segments before the first scan."""
-    file.seek(2)
-    while len(header := file.read(4)) == 4 and header[0] == 0xFF:
-        if header[1] == 0xFF:  # fill byte before a marker
-            file.seek(-3, io.SEEK_CUR)
-            continue
-        if header[1] == 0xDA:  # start of scan: pixels follow
-            return
-        content = int.from_bytes(header[2:], "big") - 2
-        if content < 0:
-            return
-        if header[1] != 0xE1:
-            file.seek(content, io.SEEK_CUR)
-            continue
-        segment = file.read(content)
-        if segment.startswith(_XMP_IN_JPEG):
-            yield segment
+    for marker, start, end in _passing(jpeg_segments(data)):
+        if marker == 0xE1:
+            segment = bytes(data[start + 4 : end])
+            if segment.startswith(_XMP_IN_JPEG):
+                yield segment
 
 
-def _webp_packets(file: BinaryIO) -> Iterator[bytes]:
+def _webp_packets(data: Buffer) -> Iterator[bytes]:
     """XMP chunks of a RIFF container."""
-    file.seek(12)
-    while len(header := file.read(8)) == 8:
-        length = int.from_bytes(header[4:], "little")
-        if header[:4] == b"XMP " and length <= _MOST_BYTES:
-            yield file.read(length)
-            file.seek(length % 2, io.SEEK_CUR)
-        else:
-            file.seek(length + length % 2, io.SEEK_CUR)
+    at = 12
+    for _ in range(MAX_SEGMENTS):
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        if data[at : at + 4] == b"XMP " and length <= _MOST_BYTES:
+            yield bytes(data[at + 8 : at + 8 + length])
+        at += 8 + length + length % 2
+        if at >= len(data):
+            return
+
+
+def _passing(segments: Iterator[Segment]) -> Iterator[Segment]:
+    """Those that come before the first that makes no sense."""
+    with suppress(CorruptImageError):
+        yield from segments
 
 
 def _unpack(data: bytes) -> bytes:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -24,6 +24,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from porcelain.content_credentials import Signing, sign_picture
+from porcelain.image_formats import IMAGE_FORMATS
 from porcelain.synthetic_mark import (
     SOURCE_TYPE_KEY,
     SYNTHETIC_SOURCE_TYPE,
@@ -35,9 +36,10 @@ from porcelain.watermark import embed_watermark
 PictureFormat = Literal["png", "jpeg", "webp"]
 
 MEDIA_TYPES: Final[dict[PictureFormat, str]] = {
-    "png": "image/png",
-    "jpeg": "image/jpeg",
-    "webp": "image/webp",
+    name: IMAGE_FORMATS[name.upper()].media_type for name in get_args(PictureFormat)
+}
+SUFFIXES: Final[dict[PictureFormat, str]] = {
+    name: IMAGE_FORMATS[name.upper()].suffix for name in get_args(PictureFormat)
 }
 SYSTEM: Final = "porcelain"
 

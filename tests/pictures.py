@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -96,6 +97,85 @@ def grainy() -> Image.Image:
     return Image.fromarray(grain)
 
 
+def tiff_of(
+    samples: np.ndarray,
+    bits: int,
+    *,
+    order: str = "<",
+    photometric: int | None = None,
+    sample_format: int = 1,
+    deflate: bool = False,
+    planar: bool = False,
+    thumbnail_first: bool = False,
+    **tags: tuple[int, ...],
+) -> bytes:
+    """A TIFF of any layout, which neither Pillow nor a program that people have can write.
+
+    Args:
+        samples: [height, width, channels]; integers where `bits` is no multiple of 8.
+        bits: Of a sample.
+        order: `<` or `>`.
+        photometric: TIFF's; by default grey, RGB or CMYK by the number of channels.
+        sample_format: TIFF's.
+        deflate: Whether the strips are compressed.
+        planar: Whether each channel is stored by itself.
+        thumbnail_first: Whether a thumbnail's directory stands before the picture's.
+        **tags: Further tags of 16-bit numbers, as `tag_338=(2,)`.
+    """
+    height, width, channels = samples.shape
+    planes = np.moveaxis(samples, 2, 0)[..., None] if planar else samples[None]
+    rows = [plane.reshape(height, -1) for plane in planes]
+    if bits % 8:
+        strips = [
+            np.packbits((row[..., None] >> np.arange(bits)[::-1] & 1).reshape(height, -1), axis=1)
+            for row in rows
+        ]
+    else:
+        kind = {1: "u", 2: "i", 3: "f"}[sample_format]
+        strips = [row.astype(f"{order}{kind}{bits // 8}") for row in rows]
+    contents = [strip.tobytes() for strip in strips]
+    if deflate:
+        contents = [zlib.compress(content) for content in contents]
+    entries: dict[int, tuple[int, ...]] = {
+        **{254: (0,), 256: (width,), 257: (height,), 258: (bits,) * channels},
+        **{259: (8 if deflate else 1,), 277: (channels,), 278: (height,)},
+        **{262: (photometric if photometric is not None else {3: 2, 4: 5}.get(channels, 1),)},
+        **{284: (2 if planar else 1,), 339: (sample_format,) * channels},
+        **{int(name.removeprefix("tag_")): value for name, value in tags.items()},
+    }
+    place, data = 8, b""
+    offsets = []
+    for content in contents:
+        offsets.append(place + len(data))
+        data += content + bytes(len(content) % 2)
+    entries |= {273: tuple(offsets), 279: tuple(map(len, contents))}
+    first = directory = place + len(data)
+    if thumbnail_first:
+        small = {**dict.fromkeys((256, 257), (8,)), 254: (1,), 258: (8,), 259: (1,), 262: (1,)}
+        small |= {273: (8,), 277: (1,), 278: (8,), 279: (64,)}
+        table = tiff_directory(small, first, order, link=True)
+        data, directory = data + table, first + len(table)
+    head = struct.pack(f"{order}2sHI", b"II" if order == "<" else b"MM", 42, first)
+    return head + data + tiff_directory(entries, directory, order)
+
+
+def tiff_directory(
+    entries: dict[int, tuple[int, ...]], place: int, order: str, *, link: bool = False
+) -> bytes:
+    """A TIFF directory that stands at `place`; `link` names the place after it as the next."""
+    after = place + 2 + 12 * len(entries) + 4
+    table, values = [struct.pack(order + "H", len(entries))], b""
+    for tag, numbers in sorted(entries.items()):
+        wide = tag in (273, 279)
+        content = struct.pack(f"{order}{len(numbers)}{'I' if wide else 'H'}", *numbers)
+        if len(content) > 4:
+            values, content = values + content, struct.pack(order + "I", after + len(values))
+        head = struct.pack(order + "HHI", tag, 4 if wide else 3, len(numbers))
+        table.append(head + content.ljust(4, b"\0"))
+    end = struct.pack(order + "I", after + len(values) if link else 0)
+    return b"".join([*table, end, values])
+
+
 def every_format(image: Image.Image | None = None) -> dict[str, tuple[bytes, str]]:
     """Name to content and the format that it is; by default the picture is mostly red."""
     image = image or scene()
@@ -117,7 +197,16 @@ def every_format(image: Image.Image | None = None) -> dict[str, tuple[bytes, str
         "gif": (encode(image, "GIF"), "GIF"),
         "animated gif": (animated_gif(), "GIF"),
         "avif": (encode(image, "AVIF"), "AVIF"),
+        "heic": (heic("scene"), "HEIC"),
     }
+
+
+HEIC_FOLDER = Path(__file__).parent / "heic"
+
+
+def heic(name: str) -> bytes:
+    """One of the HEIC files made by `tests/heic/README.md`; no encoder is installed here."""
+    return (HEIC_FOLDER / f"{name}.heic").read_bytes()
 
 
 def truncations(data: bytes, count: int = 10) -> list[bytes]:

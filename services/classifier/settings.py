@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from porcelain.images import DecodeLimits
+from porcelain.images import DEFAULT_LIMITS, DecodeLimits
 from services.settings import ServiceSettings
 
 
@@ -48,8 +48,8 @@ class ClassifierSettings(ServiceSettings):
     gpu_batch: int = Field(32, ge=1, le=1024)
     gpu_latency_ms: int = Field(10_000, ge=1)
     model_seconds: float = Field(15.0, gt=0)
-    max_bytes: int = Field(32 * 1024 * 1024, ge=1024)
-    max_pixels: int = Field(64_000_000, ge=1)
+    max_bytes: int = Field(DEFAULT_LIMITS.max_bytes, ge=1024)
+    max_pixels: int = Field(DEFAULT_LIMITS.max_pixels, ge=1)
     max_batch: int = Field(64, ge=1, le=1024)
     max_batch_bytes: int = Field(128 * 1024 * 1024, ge=1024)
     max_top_k: int = Field(50, ge=1)

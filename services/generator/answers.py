@@ -13,6 +13,7 @@ from porcelain.content_credentials import Signing
 from porcelain.dataset import METADATA_FILE, Record, metadata_text
 from porcelain.synthetic_picture import (
     MEDIA_TYPES,
+    SUFFIXES,
     PictureFormat,
     Provenance,
     encode_synthetic,
@@ -24,7 +25,6 @@ from services.negotiation import choose
 from services.problems import Problem, unusable
 
 ZIP: Final = "application/zip"
-_SUFFIXES: Final[dict[PictureFormat, str]] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # equal requests give equal archives
 
 
@@ -77,7 +77,7 @@ class Composer:
             for one, how in zip(pixels, made, strict=True)
         ]
         if media_type == ZIP:
-            return self._archive(order, made, files, _SUFFIXES[kind])
+            return self._archive(order, made, files, SUFFIXES[kind])
         if media_type != JSON:
             return Response(files[0], media_type, headers={"X-Seed": str(order.seeds[0])})
         images = [

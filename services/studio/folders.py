@@ -13,10 +13,9 @@ from typing import Final
 from porcelain.dataset import METADATA_FILE, Record, metadata_text, write_metadata
 from porcelain.errors import UserError
 from porcelain.files import atomic_folder, sha256_bytes, write_bytes
-from porcelain.images import sniff
+from porcelain.image_formats import IMAGE_FORMATS, sniff
 from porcelain.vocabulary import TASKS
 
-_SUFFIXES: Final = {"JPEG": ".jpg"}
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # equal content gives equal archives
 
 
@@ -73,8 +72,8 @@ def _records(entries: Sequence[Entry]) -> dict[str, tuple[Record, Entry]]:
         raise UserError("There is nothing to save yet.")
     found = {}
     for entry in entries:
-        kind = sniff(entry.data) or ""
-        suffix = _SUFFIXES.get(kind, f".{kind.lower()}" if kind else ".png")
+        kind = sniff(entry.data)
+        suffix = IMAGE_FORMATS[kind].suffix if kind else ".png"
         name = f"images/{sha256_bytes(entry.data)[:16]}{suffix}"
         labels = {task: entry.labels.get(task) or None for task in TASKS}
         record = Record(name, labels, None, entry.synthetic, dict(entry.extra))

@@ -43,7 +43,7 @@ class StudioSettings(BaseSettings):
     studio_hosts: str = ""
     training_pictures: Path | None = None
     review_folder: Path | None = None
-    max_upload_bytes: int = Field(32 * 1024 * 1024, ge=1024)
+    max_upload_bytes: int = Field(64 * 1024 * 1024, ge=1024)
     max_pictures: int = Field(100, ge=1)
     max_page_bytes: int = Field(256 * 1024 * 1024, ge=1024)
     service_seconds: float = Field(300.0, gt=0)

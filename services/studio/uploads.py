@@ -10,6 +10,7 @@ from typing import Final
 
 from nicegui import events, ui
 
+from porcelain.image_formats import BROWSER_ACCEPT, titles
 from porcelain.images import DecodeLimits, decode_image
 from services.studio.settings import StudioSettings
 
@@ -78,9 +79,7 @@ def picture_upload(room: Room, label: str, taken: Taken) -> PictureUpload:
             button.props("no-caps outline")
             pick = f"event => getElement({way.id}).$refs.qRef.pickFiles(event)"
             button.on("click", js_handler=pick)
-        ui.label(f"JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF, up to {most} MB each").classes(
-            "porcelain-quiet text-center"
-        )
+        ui.label(f"{titles('or')}, up to {most} MB each").classes("porcelain-quiet text-center")
         sending = ui.linear_progress(show_value=False).props("indeterminate").classes("w-full")
         sending.set_visibility(False)
     for way in (upload, camera):
@@ -109,7 +108,7 @@ def _upload(room: Room, taken: Taken, *, multiple: bool) -> ui.upload:
         on_upload=arrived,
         on_rejected=rejected,
     )
-    return upload.props("accept=image/* flat")
+    return upload.props(f'accept="{BROWSER_ACCEPT}" flat')
 
 
 def thumbnail(data: bytes, limits: DecodeLimits | None = None, side: int = THUMBNAIL) -> str:

@@ -142,7 +142,7 @@ def test_too_many_bytes() -> None:
         b"http://127.0.0.1/vase.jpg",
         b"/etc/passwd",
         b"\x80\x04\x95\x00",
-        b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic",
+        b"\x00\x00\x00\x18ftypcrx \x00\x00\x00\x00crx isom",
         b"RIFF\0\0\0\0WAVE",
     ],
 )

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict
 from porcelain.bundle import SPLIT_FILE
 from porcelain.dataset import Dataset
 from porcelain.errors import DatasetError
+from porcelain.image_formats import IMAGE_SUFFIXES
 from porcelain.vocabulary import TASKS
 from training.data import findings
 from training.data.duplicates import find_duplicates
-from training.data.findings import SUFFIXES, Finding
+from training.data.findings import Finding
 from training.data.fingerprints import Fingerprint, fingerprint_dataset
 from training.data.rows import read_rows
 from training.data.split import read_split
@@ -178,12 +179,11 @@ def _part_folder(name: str) -> str:
 
 
 def _unlisted(dataset: Dataset) -> Iterator[Finding]:
-    suffixes = frozenset().union(*SUFFIXES.values())
     listed = {record.file_name for record in dataset.records}
     present = (
         path.relative_to(dataset.root).as_posix()
         for path in dataset.root.rglob("*")
-        if path.suffix.lower() in suffixes and path.is_file()
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
     )
     names = sorted(set(present) - listed)
     if names:

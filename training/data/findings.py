@@ -10,20 +10,10 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from porcelain.dataset import Dataset, Record
+from porcelain.image_formats import IMAGE_FORMATS
 from porcelain.vocabulary import TASKS
 from training.data.duplicates import DuplicatePair, join_pairs
 from training.data.fingerprints import Fingerprint
-
-SUFFIXES: Final = {
-    "JPEG": frozenset({".jpg", ".jpeg", ".jpe", ".jfif"}),
-    "PNG": frozenset({".png"}),
-    "WEBP": frozenset({".webp"}),
-    "TIFF": frozenset({".tif", ".tiff"}),
-    "BMP": frozenset({".bmp", ".dib"}),
-    "GIF": frozenset({".gif"}),
-    "AVIF": frozenset({".avif"}),
-}
-"""Usual file name endings per format."""
 
 TINY_SIDE: Final = 64
 """Pictures whose longest side is shorter have too little detail to learn a glaze from."""
@@ -32,7 +22,7 @@ _UNREADABLE = {
     "missing": "do not exist",
     "empty": "are empty (0 bytes)",
     "corrupt": "are corrupt or truncated",
-    "unsupported": "are not pictures of a format we read",
+    "unsupported": "are not pictures of a format or layout we read",
     "too_large": "are larger than the decoder's limits",
 }
 
@@ -71,7 +61,7 @@ def oddities(prints: Sequence[Fingerprint]) -> Iterator[Finding]:
     for item in prints:
         if item.format is None or item.likeness is None:
             continue
-        if PurePosixPath(item.name).suffix.lower() not in SUFFIXES[item.format]:
+        if PurePosixPath(item.name).suffix.lower() not in IMAGE_FORMATS[item.format].suffixes:
             wrong.append(f"{item.name} is {item.format}")
         if max(item.width, item.height) < TINY_SIDE:
             tiny.append(f"{item.name} ({item.width}x{item.height})")

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from porcelain.dataset import Dataset
-from porcelain.errors import ImageError
+from porcelain.errors import ImageError, ImageTooLargeError
 from porcelain.files import sha256_bytes
-from porcelain.images import DecodedImage, decode_image
+from porcelain.images import DecodedImage, decode_image, read_picture
 from porcelain.verification import examine
 from porcelain.watermark import detect_watermark
 from training.data.alignment import THUMBNAIL
@@ -72,7 +72,9 @@ class Fingerprint:
 def fingerprint(path: Path, name: str) -> Fingerprint:
     """Read one file. Whatever is wrong with it is told in the result, not raised."""
     try:
-        data = path.read_bytes()
+        data = read_picture(path)
+    except ImageTooLargeError as error:
+        return Fingerprint(name, problem=error.reason, message=str(error))
     except FileNotFoundError:
         return Fingerprint(name, problem="missing", message="The file does not exist.")
     except OSError as error:

@@ -10,21 +10,13 @@ from typing import Final
 
 from porcelain.errors import ImageError
 from porcelain.files import write_bytes
+from porcelain.image_formats import IMAGE_FORMATS
 from porcelain.images import DEFAULT_LIMITS, decode_image
 from training.data.museums.cache import Stored
 from training.data.museums.fetch import Fetcher, MissingError
 from training.data.museums.record import CatalogueRecord
 
 SMALLEST: Final = 96  # pixels of the longest side; less is a placeholder
-_SUFFIXES: Final = {
-    "JPEG": ".jpg",
-    "PNG": ".png",
-    "WEBP": ".webp",
-    "TIFF": ".tif",
-    "BMP": ".bmp",
-    "GIF": ".gif",
-    "AVIF": ".avif",
-}
 
 
 @dataclass(frozen=True)
@@ -84,7 +76,7 @@ def fetch_pictures(
         except (MissingError, ImageError) as error:
             failures.append(Failure(url, str(error)))
             continue
-        name = f"images/{file_stem(record)}-{len(fetched) + 1}{_SUFFIXES[kind]}"
+        name = f"images/{file_stem(record)}-{len(fetched) + 1}{IMAGE_FORMATS[kind].suffix}"
         target = folder / name
         if not target.is_file() or target.stat().st_size != stored.body.stat().st_size:
             write_bytes(target, stored.body.read_bytes())
