@@ -122,7 +122,7 @@ UNUSABLE: dict[str, tuple[bytes, int]] = {
     "empty": (b"", 422),
     "png bomb": (pictures.png_bomb(), 413),
     "jpeg bomb": (pictures.jpeg_bomb(), 413),
-    "huge": (GOOD + bytes(50_000_000), 413),
+    "huge": (GOOD + bytes(70_000_000), 413),
     "only a signature": (b"\xff\xd8\xff", 422),
 }
 
