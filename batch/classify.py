@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batch.facts import Facts
 from batch.inputs import Source, recognise
 from batch.listing import Listing, keep_listing, open_listing
 from batch.objects import check_source, objects_file, write_objects
@@ -21,7 +22,6 @@ from batch.parts import Parts, facts_of, has_parts, join_parts, read_part, remov
 from batch.pictures import Classification, Entry
 from batch.pool import ProcessPool
 from batch.progress import OnProgress
-from batch.rows import result_schema
 from batch.settings import ClassifySettings
 from batch.work import begin, begun_with, end, only_one, room_for
 from porcelain.bundle import MANIFEST_FILE, Bundle, load_bundle
@@ -127,15 +127,18 @@ def classify(
             f"{bundle_path} was not calibrated for label sets; leave --coverage out, or train anew."
         )
     source = recognise(text)
+    if settings.by_object and settings.known:
+        raise UserError("--by-object and --known do not go together; leave one out.")
     if settings.by_object:
         check_source(source)
+    facts = Facts(source, settings.known, bundle.classifier) if settings.known else None
     _check_out(out, source, overwrite)
     with only_one(out), room_for(out):
         if (leftover := _finished(out)) is not None:
             end(out)
             return leftover
         _check_free(out, overwrite)
-        return _run(_Job(source, bundle, out, settings, overwrite), on_progress)
+        return _run(_Job(source, bundle, out, settings, overwrite, facts), on_progress)
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,7 @@ class _Job:
     out: Path
     settings: ClassifySettings
     overwrite: bool
+    facts: Facts | None = None
 
     def identity(self) -> dict[str, Any]:
         """What rows depend on."""
@@ -154,6 +158,7 @@ class _Job:
             "command": "batch classify",
             "input": self.source.place,
             "bundle": sha256_file(self.bundle.path / MANIFEST_FILE),
+            "facts": None if self.facts is None else self.facts.digest,
             **self.settings.identity(),
         }
 
@@ -166,7 +171,11 @@ def _run(job: _Job, on_progress: OnProgress) -> Summary:
     work = Classification(job.bundle, job.settings, job.source.root)
     resumed = parts.rows_done
     on_progress(resumed, listing.count, 0)
-    entries = (Entry(*one) for one in parts.missing(listing.entries()))
+    facts = job.facts
+    entries = (
+        Entry(index, location, {} if facts is None else facts[index])
+        for index, location in parts.missing(listing.entries())
+    )
     handed = job.settings.handed(listing.count - resumed)
     with ExitStack() as stack:
         rows = _engine(job.settings, work, stack)
@@ -177,9 +186,7 @@ def _run(job: _Job, on_progress: OnProgress) -> Summary:
     summary = _summary(job, listing, parts, resumed, seconds)
     if job.settings.by_object:
         summary = _with_objects(job, parts, summary)
-    join_parts(
-        parts, job.out, result_schema(job.bundle), {"run": run, "summary": summary.to_json()}
-    )
+    join_parts(parts, job.out, work.schema, {"run": run, "summary": summary.to_json()})
     end(job.out)
     return summary
 

@@ -65,6 +65,13 @@ def classify(
             "with the column object_id.",
         ),
     ] = False,
+    known: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK[,TASK]",
+            help="Take these columns of a dataset folder as facts; they move the other answers.",
+        ),
+    ] = None,
     max_bytes: Annotated[int | None, typer.Option(help="Most bytes of a picture.")] = None,
     max_pixels: Annotated[int | None, typer.Option(help="Most pixels of a picture.")] = None,
     overwrite: OverwriteOption = False,
@@ -82,7 +89,8 @@ def classify(
     goes on from the last part. The result has every input once, in order: labels, probabilities,
     abstentions, whether the picture is like those of training (in_domain), and the model that
     said so; with --coverage also label sets. With --by-object a second file beside it, OUT with
-    .objects.parquet, has a row for each object.
+    .objects.parquet, has a row for each object. With --known dynasty,kiln what the collection
+    knows already is used: see the columns _model_probability and _conflict.
     """  # noqa: E501 - lines to copy
     from batch.pool import start_early
 
@@ -106,6 +114,7 @@ def classify(
         top_k=top_k,
         coverage=coverage,
         by_object=by_object,
+        known=tuple(task.strip() for task in (known or "").split(",") if task.strip()),
         max_bytes=max_bytes,
         max_pixels=max_pixels,
     )

@@ -217,12 +217,16 @@ def _table(entries: Sequence[Entry]) -> pa.Table:
     columns: Mapping[str, Any] = {
         "index": pa.array([entry.index for entry in entries], pa.int64()),
         "location": pa.array([packed_location(e.location) for e in entries], pa.binary()),
+        "known": pa.array([json.dumps(dict(entry.known)) for entry in entries], pa.string()),
     }
     return pa.table(columns)
 
 
 def _entries(table: pa.Table) -> list[Entry]:
-    return [Entry(row["index"], unpacked_location(row["location"])) for row in table.to_pylist()]
+    return [
+        Entry(row["index"], unpacked_location(row["location"]), json.loads(row["known"]))
+        for row in table.to_pylist()
+    ]
 
 
 class Generate:

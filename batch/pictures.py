@@ -5,8 +5,9 @@ One bad picture is a row with its error; it stops nothing and nobody.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -14,11 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from batch.reading import Reader
-from batch.rows import Likeness, Row, answer_row, error_row, table_of
+from batch.rows import Likeness, Row, answer_row, error_row, result_schema, table_of
 from batch.settings import ClassifySettings
 from porcelain.bundle import Bundle, ClassifierInfo
 from porcelain.errors import ImageError
-from porcelain.predictor import Predictor, TaskPrediction, interpret
+from porcelain.label_prior import Known, LabelPrior, UnusualCombination
+from porcelain.predictor import Predictor, TaskPrediction, interpret, label_prior
 from porcelain.preparation import Pixels, decode_and_prepare
 
 CRASHED: Final = "crashed"
@@ -26,10 +28,11 @@ CRASHED: Final = "crashed"
 
 @dataclass(frozen=True)
 class Entry:
-    """One input: its place in the listing, and where it is."""
+    """One input: its place in the listing, where it is, and what is known of the piece."""
 
     index: int
     location: str
+    known: Known = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,17 @@ class Classification:
         return Predictor(self.bundle, threads=1, device=self.settings.device)
 
     @cached_property
+    def prior(self) -> LabelPrior | None:
+        """What facts are used with; None where the bundle cannot."""
+        info = self.bundle.classifier
+        return None if info.known_facts is None else label_prior(info)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The columns of the result."""
+        return result_schema(self.bundle, self.settings.known)
+
+    @cached_property
     def reader(self) -> Reader:
         """Where pictures are read."""
         return Reader(self.root, self.settings.max_bytes)
@@ -104,7 +118,9 @@ class Classification:
         together = self.settings.together
         groups = (items[start : start + together] for start in range(0, len(items), together))
         return table_of(
-            [row for group in groups for row in self._rows(self.load(group))], self.bundle
+            [row for group in groups for row in self._rows(self.load(group))],
+            self.bundle,
+            self.schema,
         )
 
     def load(self, entries: Sequence[Entry]) -> list[Loaded]:
@@ -114,11 +130,11 @@ class Classification:
 
     def infer(self, loaded: Sequence[Loaded]) -> pa.Table:
         """Rows of loaded pictures."""
-        return table_of(self._rows(loaded), self.bundle)
+        return table_of(self._rows(loaded), self.bundle, self.schema)
 
     def _rows(self, loaded: Sequence[Loaded]) -> list[Row]:
-        inputs = [one.pixels for one in loaded if one.pixels is not None]
-        answers = iter(self._answers(inputs))
+        usable = [one for one in loaded if one.pixels is not None]
+        answers = iter(self._answers(usable))
         rows: list[Row] = []
         for one in loaded:
             head = (one.entry.index, one.entry.location)
@@ -126,36 +142,51 @@ class Classification:
                 rows.append(error_row(*head, one.error_kind or "", one.error or ""))
             else:
                 size = (one.width, one.height)
-                rows.append(answer_row(*head, size, one.format, *next(answers)))
+                said, likeness, unusual = next(answers)
+                rows.append(answer_row(*head, size, one.format, said, likeness, unusual))
         return rows
 
     def _answers(
-        self, inputs: Sequence[Pixels]
-    ) -> list[tuple[dict[str, TaskPrediction], Likeness | None]]:
-        """What the model says of each picture: its predictions and its likeness."""
+        self, usable: Sequence[Loaded]
+    ) -> list[tuple[dict[str, TaskPrediction], Likeness | None, UnusualCombination | None]]:
+        """What the model says of each picture: predictions, likeness, an unusual pair."""
+        inputs = [one.pixels for one in usable if one.pixels is not None]
         if not inputs:
             return []
         info, settings = self.bundle.classifier, self.settings
         outputs = self.predictor.run(np.stack(inputs))
         every = max(map(len, info.labels.values()))  # from which objects are answered
         kept = every if settings.by_object else settings.top_k
-        predictions = interpret(info, outputs, top_k=kept, coverage=settings.coverage)
+        predictions = interpret(
+            info,
+            outputs,
+            top_k=kept,
+            coverage=settings.coverage,
+            known=[one.entry.known for one in usable],
+            prior=self.prior,
+        )
+        unusual = [
+            None if self.prior is None else self.prior.unusual({t: a.label for t, a in one.items()})
+            for one in predictions
+        ]
         threshold = info.in_domain_threshold
-        if threshold is None or outputs.domain is None:
-            return [(answers, None) for answers in predictions]
-        scores = [Likeness(bool(score >= threshold), float(score)) for score in outputs.domain]
-        return list(zip(predictions, scores, strict=True))
+        scores: list[Likeness | None] = [None] * len(inputs)
+        if threshold is not None and outputs.domain is not None:
+            scores = [Likeness(bool(score >= threshold), float(score)) for score in outputs.domain]
+        return list(zip(predictions, scores, unusual, strict=True))
 
     def crashed(self, item: Entry) -> pa.Table:
         """The row of a picture that ended the process that read it."""
         said = "Reading it ended the process (a fault in a decoder, or too little memory)."
-        return table_of([error_row(item.index, item.location, CRASHED, said)], self.bundle)
+        row = error_row(item.index, item.location, CRASHED, said)
+        return table_of([row], self.bundle, self.schema)
 
 
 _HEAD: Final = pa.schema(
     [
         ("index", pa.int64()),
         ("path", pa.binary()),
+        ("known", pa.string()),
         ("pixels", pa.large_binary()),
         ("width", pa.int32()),
         ("height", pa.int32()),
@@ -182,6 +213,7 @@ def pack_loaded(loaded: Sequence[Loaded]) -> pa.Table:
         {
             "index": one.entry.index,
             "path": packed_location(one.entry.location),
+            "known": json.dumps(dict(one.entry.known)),
             "pixels": None if one.pixels is None else one.pixels.tobytes(),
             "width": one.width,
             "height": one.height,
@@ -198,7 +230,7 @@ def unpack_loaded(table: pa.Table, size: int) -> list[Loaded]:
     """What `pack_loaded` packed; `size` is the side of the model's square."""
     return [
         Loaded(
-            Entry(row["index"], unpacked_location(row["path"])),
+            Entry(row["index"], unpacked_location(row["path"]), json.loads(row["known"])),
             None
             if row["pixels"] is None
             else np.frombuffer(row["pixels"], np.uint8).reshape(size, size, 3),

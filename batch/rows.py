@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.json
 
 from porcelain.bundle import Bundle
+from porcelain.label_prior import UnusualCombination
 from porcelain.predictor import TaskPrediction
 
 Row = dict[str, Any]
@@ -18,13 +19,17 @@ Row = dict[str, Any]
 _TOP = pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float32())]))
 
 
-def result_schema(bundle: Bundle) -> pa.Schema:
+def result_schema(bundle: Bundle, known: Sequence[str] = ()) -> pa.Schema:
     """Columns of a bundle's results.
 
     `index` is the input's place in the listing, from 0. `in_domain` and its score, the likeness to
     the training pictures, are null where the bundle cannot say. Per task: the label, its calibrated
     probability, whether it is too unsure to count, the top candidates, and the label set, null
-    unless asked for. Where there is an error, everything but `index`, `path` and the model is null.
+    unless asked for. `unusual_combination` is null or the two answers, as `task:label`, that never
+    occurred together in training (`porcelain.label_prior`). Per task in `known`, where a fact was
+    given: the picture's own probability of it, and whether it speaks strongly against it; null
+    where the fact is blank. Where there is an error, everything but `index`, `path` and the model
+    is null.
     """
     fields: list[tuple[str, pa.DataType]] = [
         ("index", pa.int64()),
@@ -36,6 +41,9 @@ def result_schema(bundle: Bundle) -> pa.Schema:
         ("in_domain_score", pa.float32()),
     ]
     fields += answer_columns(bundle.classifier.labels, sets=True)
+    fields.append(("unusual_combination", pa.list_(pa.string())))
+    for task in known:
+        fields += [(f"{task}_model_probability", pa.float32()), (f"{task}_conflict", pa.bool_())]
     fields += [("error_kind", pa.string()), ("error", pa.string())]
     fields += [(f"model_{name}", pa.string()) for name in ("name", "version", "digest")]
     return pa.schema(fields)
@@ -71,6 +79,7 @@ def answer_row(
     image_format: str | None,
     answers: Mapping[str, TaskPrediction],
     likeness: Likeness | None,
+    unusual: UnusualCombination | None = None,
 ) -> Row:
     """The row of a picture that was answered.
 
@@ -81,6 +90,7 @@ def answer_row(
         image_format: Of the file.
         answers: By task.
         likeness: None where the bundle cannot say.
+        unusual: Two answers that never occurred together; None where there are none.
     """
     row: Row = {
         "index": index,
@@ -92,6 +102,8 @@ def answer_row(
     if likeness is not None:
         row["in_domain"] = likeness.in_domain
         row["in_domain_score"] = likeness.score
+    if unusual is not None:
+        row["unusual_combination"] = [f"{task}:{label}" for task, label in unusual.labels.items()]
     return row | task_cells(answers)
 
 
@@ -107,6 +119,9 @@ def task_cells(answers: Mapping[str, TaskPrediction]) -> Row:
         ]
         if answer.label_set is not None:
             row[f"{task}_set"] = list(answer.label_set)
+        if answer.known:
+            row[f"{task}_model_probability"] = answer.model_probability
+            row[f"{task}_conflict"] = answer.conflict
     return row
 
 

@@ -31,6 +31,7 @@ class ClassifySettings(BaseModel):
         coverage: Of the label sets; None makes none.
         by_object: Also answer each object of a dataset folder from all its pictures. Every
             candidate is then kept for each picture, and `top_k` for each object.
+        known: Tasks whose columns of a dataset folder hold facts.
         max_bytes: Most bytes of one picture.
         max_pixels: Most pixels of one picture, checked before decoding.
         batch_size: Pictures in one call of the model; None takes the device's `TOGETHER`.
@@ -46,6 +47,7 @@ class ClassifySettings(BaseModel):
     top_k: Annotated[int, Field(ge=1, le=1000)] = 3
     coverage: Annotated[float | None, Field(ge=LEAST_COVERAGE, le=LARGEST_COVERAGE)] = None
     by_object: bool = False
+    known: tuple[str, ...] = ()
     max_bytes: Annotated[int, Field(ge=1024)] = DEFAULT_LIMITS.max_bytes
     max_pixels: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS.max_pixels
     batch_size: Annotated[int | None, Field(ge=1, le=4096)] = None
@@ -75,7 +77,7 @@ class ClassifySettings(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """What rows depend on: a run that goes on must have it in common with the first."""
-        names = {"part_size", "top_k", "coverage", "by_object", *_LIMITS}
+        names = {"part_size", "top_k", "coverage", "by_object", "known", *_LIMITS}
         return self.model_dump(mode="json", include=names)
 
 

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from porcelain import __version__
 from porcelain.errors import BundleError, UserError
 from porcelain.files import sha256_bytes, sha256_file, write_text
+from porcelain.label_prior import Combination as Combination
+from porcelain.label_prior import KnownFacts
 from porcelain.preparation import ResizeRule
 
 SCHEMA_VERSION: Final = 1
@@ -74,6 +76,8 @@ class ClassifierInfo(BaseModel):
             the training pictures; None in bundles that do not know it.
         conformity: Per task and label, the scores that `porcelain.conformal` makes label sets
             from; empty in bundles that have none.
+        known_facts: What `porcelain.label_prior` answers from where labels are known already;
+            None in bundles that cannot use facts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,6 +94,7 @@ class ClassifierInfo(BaseModel):
     metrics: dict[str, TaskMetrics] = {}
     in_domain_threshold: float | None = None
     conformity: dict[str, dict[str, list[float]]] = {}
+    known_facts: KnownFacts | None = None
 
 
 class BaseModelReference(BaseModel):
@@ -118,15 +123,6 @@ class SamplingDefaults(BaseModel):
     guidance_scale: Annotated[float, Field(ge=0, le=50)]
     width: Annotated[int, Field(ge=8)]
     height: Annotated[int, Field(ge=8)]
-
-
-class Combination(BaseModel):
-    """Labels that occurred together in training, unknown ones left out, and how often."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    labels: dict[str, str]
-    count: Annotated[int, Field(ge=1)]
 
 
 class GeneratorInfo(BaseModel):

@@ -18,6 +18,7 @@ from porcelain.bundle import CLASSIFIER_MODEL_FILE, Bundle, ClassifierInfo
 from porcelain.conformal import label_sets, limits
 from porcelain.domain import DOMAIN_FILE, likeness, load_domain
 from porcelain.errors import BundleError, UserError
+from porcelain.label_prior import CONFLICT_PROBABILITY, Known, LabelPrior
 from porcelain.occlusion import evidence, occlude
 from porcelain.preparation import Pixels
 
@@ -66,7 +67,12 @@ class TaskPrediction:
         abstained: Whether that is under the task's threshold.
         top: The most probable labels, the best first.
         label_set: The labels among which the true one is with the chance that was asked for; None
-            unless it was, and the bundle is calibrated for it.
+            unless it was, and the bundle is calibrated for it. Where anything is known of the
+            piece there is none: the sets are calibrated for pictures alone.
+        known: Whether the label is a fact that was given: its probability is 1 then, and `top` is
+            what the picture alone says.
+        model_probability: The picture's own probability of the fact; None where it is no fact.
+        conflict: Whether the picture speaks strongly against the fact.
     """
 
     label: str
@@ -74,6 +80,17 @@ class TaskPrediction:
     abstained: bool
     top: tuple[Candidate, ...]
     label_set: tuple[str, ...] | None = None
+    known: bool = False
+    model_probability: float | None = None
+    conflict: bool = False
+
+    def conflict_note(self, task: str) -> str:
+        """One sentence on a conflict, for people."""
+        best = self.top[0]
+        return (
+            f"The picture speaks against {task} {self.label}: it gives that a probability of "
+            f"{self.model_probability or 0:.2g}, and {best.label} one of {best.probability:.2g}."
+        )
 
 
 class Predictor:
@@ -213,8 +230,32 @@ class Predictor:
         self.run(np.full((1, size, size, 3), 127, dtype=np.uint8))
 
 
+def label_prior(info: ClassifierInfo, *, held_out: bool = False) -> LabelPrior:
+    """What a bundle's classifier uses facts with; made once and used for every picture.
+
+    Args:
+        info: The bundle's.
+        held_out: For the answers of the held-out graph.
+
+    Raises:
+        UserError: The bundle cannot use facts.
+    """
+    if info.known_facts is None:
+        raise UserError(
+            "This bundle does not hold which labels occur together, so it cannot use what is "
+            "known; leave known out, or train the classifier anew."
+        )
+    return LabelPrior(info.labels, info.known_facts, held_out=held_out)
+
+
 def interpret(
-    info: ClassifierInfo, outputs: Outputs, *, top_k: int = 3, coverage: float | None = None
+    info: ClassifierInfo,
+    outputs: Outputs,
+    *,
+    top_k: int = 3,
+    coverage: float | None = None,
+    known: Sequence[Known] = (),
+    prior: LabelPrior | None = None,
 ) -> list[dict[str, TaskPrediction]]:
     """Turn a batch's probabilities into labels, abstentions and the `top_k` candidates.
 
@@ -225,24 +266,62 @@ def interpret(
         outputs: Of N pictures.
         top_k: Candidates per task.
         coverage: Of the label sets; None asks for none.
+        known: What is known of each of the N pictures, in order, already checked
+            (`porcelain.label_prior.check_known`); nothing where there are none.
+        prior: The bundle's `label_prior`; None makes it where it is needed.
+
+    Raises:
+        UserError: Something is known, and the bundle cannot use facts.
     """
     count = len(next(iter(outputs.probabilities.values())))
+    facts = list(known) or [{} for _ in range(count)]
+    informed = any(facts)
+    probabilities: dict[str, npt.NDArray[np.floating]] = dict(outputs.probabilities)
+    if informed:
+        prior = prior or label_prior(info)
+        probabilities |= prior.condition(outputs.probabilities, facts)
     answers: list[dict[str, TaskPrediction]] = [{} for _ in range(count)]
     for task, labels in info.labels.items():
-        threshold = info.abstention_thresholds[task]
-        rows = outputs.probabilities[task]
+        thresholds = [_threshold(info, prior, task, one) for one in facts]
+        rows = probabilities[task]
         order = np.argsort(-rows, axis=1, kind="stable")[:, : max(1, top_k)]
         sets: list[list[str]] | list[None] = [None] * count
         if coverage is not None and task in info.conformity:
             within = limits(info.conformity[task], labels, coverage)
             sets = label_sets(rows, labels, within)
-        for answer, row, best, chosen in zip(answers, rows, order, sets, strict=True):
-            top = tuple(Candidate(labels[i], float(row[i])) for i in best)
+        for i, (answer, row, best) in enumerate(zip(answers, rows, order, strict=True)):
+            top = tuple(Candidate(labels[j], float(row[j])) for j in best)
+            if (fact := facts[i].get(task)) is not None:
+                answer[task] = _known_answer(fact, float(row[labels.index(fact)]), top)
+                continue
+            chosen = None if facts[i] else sets[i]
             answer[task] = TaskPrediction(
                 label=top[0].label,
                 probability=top[0].probability,
-                abstained=top[0].probability < threshold,
+                abstained=top[0].probability < thresholds[i],
                 top=top,
                 label_set=None if chosen is None else tuple(chosen),
             )
     return answers
+
+
+def _known_answer(
+    fact: str, model_probability: float, top: tuple[Candidate, ...]
+) -> TaskPrediction:
+    return TaskPrediction(
+        label=fact,
+        probability=1.0,
+        abstained=False,
+        top=top,
+        known=True,
+        model_probability=model_probability,
+        conflict=model_probability < CONFLICT_PROBABILITY,
+    )
+
+
+def _threshold(info: ClassifierInfo, prior: LabelPrior | None, task: str, known: Known) -> float:
+    """The probability under which an answer is abstained from, given what is known."""
+    calibration = prior.calibration(frozenset(known)) if known and prior is not None else None
+    if calibration is not None and task in calibration.abstention_thresholds:
+        return calibration.abstention_thresholds[task]
+    return info.abstention_thresholds[task]

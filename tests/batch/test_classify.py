@@ -388,7 +388,7 @@ if __name__ == "__main__":
 def test_the_schema_is_the_same_whatever_the_rows_are(bundle) -> None:
     work = Classification(load_bundle(bundle, "classifier"), SETTINGS)
     schema = result_schema(work.bundle)
-    assert work([Entry(0, "/none")]).schema == schema
+    assert work([Entry(0, "/none")]).schema == schema == work.schema
     assert work.crashed(Entry(1, "/none")).schema == schema
     assert work.crashed(Entry(1, "/none"))["error_kind"].to_pylist() == ["crashed"]
 

@@ -24,6 +24,7 @@ from porcelain.bundle import (
 from porcelain.dataset import Dataset, Record
 from porcelain.errors import BundleError
 from porcelain.files import atomic_folder, check_free, write_bytes, write_json
+from porcelain.label_prior import KnownFacts
 from porcelain.occlusion import GRID
 from porcelain.vocabulary import TAXONOMY_FILE
 from training.classifier.calibration import (
@@ -35,6 +36,7 @@ from training.classifier.doubt import conformity, write_domains
 from training.classifier.evaluation.metrics import bundle_metrics, evaluate_predictions
 from training.classifier.export import export_onnx, verify_onnx
 from training.classifier.features import extract_features
+from training.classifier.known_facts import fit_known_facts
 from training.classifier.model import MultiTaskClassifier, backbones_of
 from training.classifier.records import LabelledPictures
 from training.classifier.settings import TrainSettings
@@ -134,6 +136,7 @@ def write_classifier(
         metrics=_test_metrics(trained, pictures["test"], classes, temperatures),
         in_domain_threshold=write_domains(folder, features, refitted=final is not None),
         conformity=conformity(trained, validation, classes, temperatures),
+        known_facts=_known_facts(fitted, final, temperatures),
     )
     write_manifest(
         folder, kind="classifier", name=name, dataset_digest=dataset.digest(), classifier=info
@@ -176,6 +179,23 @@ def _calibrate(
         probabilities = apply_temperature(logits[task], temperatures[task])
         thresholds[task] = abstention_threshold(probabilities, labels, selective_accuracy)
     return temperatures, thresholds
+
+
+def _known_facts(
+    fitted: Fitted, final: Trained | None, temperatures: dict[str, float]
+) -> KnownFacts | None:
+    """What the bundle needs to use facts about a piece."""
+    trained, validation = fitted.trained, fitted.pictures["validation"]
+    logits = trained.predict(validation.pictures)
+    every = [record for part in fitted.pictures.values() for record in part.records]
+    return fit_known_facts(
+        fitted.classes,
+        fitted.pictures["train"].records,
+        None if final is None else every,
+        {task: apply_temperature(logits[task], temperatures[task]) for task in trained.tasks},
+        {task: validation.labels[:, i].numpy() for i, task in enumerate(trained.tasks)},
+        trained.settings.selective_accuracy,
+    )
 
 
 def _samples(

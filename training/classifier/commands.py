@@ -154,6 +154,13 @@ def evaluate(
         Subset,
         typer.Option(help="auto: every picture that the bundle did not learn from."),
     ] = "auto",
+    known: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK[,TASK]",
+            help="Give the folder's labels of these tasks as facts and measure the others.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for report.html and evaluation.json.")
     ] = None,
@@ -164,13 +171,16 @@ def evaluate(
 ) -> None:
     """Measure a bundle on labelled pictures, with 95 % intervals.
 
-    Prints F1-macro, balanced accuracy and accuracy per task; with --out, also writes a report for
-    people: per-class results, confusion matrices, calibration and the worst mistakes as pictures.
+    Prints F1-macro, balanced accuracy, accuracy and log loss per task; with --out, also writes a
+    report for people: per-class results, confusion matrices, calibration and the worst mistakes
+    as pictures.
 
     Examples:
     porcelain classifier evaluate --bundle runs/classifier --data PHOTOS --out runs/report
 
     porcelain classifier evaluate --bundle runs/classifier --data PHOTOS --json
+
+    porcelain classifier evaluate --bundle runs/classifier --data PHOTOS --known dynasty,glaze
     """
     from training.classifier.evaluation.evaluate import evaluate_bundle
 
@@ -184,6 +194,7 @@ def evaluate(
             bundle,
             data,
             subset=subset,
+            known=[task.strip() for task in (known or "").split(",") if task.strip()],
             out=out,
             overwrite=overwrite,
             resamples=resamples,

@@ -21,7 +21,7 @@ from porcelain.dataset import Dataset, Record, load_dataset, write_metadata
 from porcelain.domain import DOMAIN_FILE, choose_threshold, load_domain
 from porcelain.errors import DatasetError, UserError
 from porcelain.occlusion import GRID
-from porcelain.predictor import Predictor
+from porcelain.predictor import Predictor, label_prior
 from porcelain.preparation import ResizeRule, load_and_prepare, prepare
 from porcelain.similar import FEATURES_FILE, ROWS_FILE, has_index, load_index
 from tests.training.classifier.conftest import draw
@@ -82,6 +82,24 @@ def test_the_bundle_says_what_it_is(trained: Bundle) -> None:
     assert info.activation_grid == GRID
     training = json.loads((trained.path / "training.json").read_text())
     assert all(0 <= difference <= 1e-4 for difference in training["onnx_difference"].values())
+
+
+def test_the_bundle_can_use_facts(trained: Bundle, photos: Path) -> None:
+    facts = trained.classifier.known_facts
+    assert facts is not None
+    learned = load_dataset(photos) if facts.held_out_combinations else None
+    total = sum(one.count for one in facts.combinations)
+    if learned is not None:
+        assert total == len(learned)
+        assert sum(one.count for one in facts.held_out_combinations) < total
+    tasks = set(trained.classifier.labels)
+    assert set(facts.strengths) == tasks
+    assert all(0 <= s <= 1 for row in facts.strengths.values() for s in row.values())
+    prior = label_prior(trained.classifier)
+    task, label = next(iter(facts.combinations[0].labels.items()))
+    even = {t: np.full((1, len(n)), 1 / len(n)) for t, n in trained.classifier.labels.items()}
+    for rows in prior.condition(even, [{task: label}]).values():
+        assert rows.sum() == pytest.approx(1)
 
 
 def test_the_graph_answers_as_torch_does(trained: Bundle) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,13 @@ from porcelain.files import atomic_folder, check_free, write_text
 from porcelain.predictor import Predictor
 from porcelain.vocabulary import load_taxonomy
 from training.classifier.evaluation.doubt import evaluate_doubt
+from training.classifier.evaluation.facts import Given, check_known_tasks, give_facts
 from training.classifier.evaluation.inference import ProgressCallback
 from training.classifier.evaluation.metrics import (
     evaluate_predictions,
     mean_f1_interval,
 )
-from training.classifier.evaluation.predictions import Predictions, predict
+from training.classifier.evaluation.predictions import predict
 from training.classifier.evaluation.results import (
     BundleName,
     DataSummary,
@@ -27,7 +29,7 @@ from training.classifier.evaluation.results import (
     TaskEvaluation,
     Unreadable,
 )
-from training.classifier.evaluation.selection import Selection, Subset, select
+from training.classifier.evaluation.selection import Subset, select
 
 EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "report.html"
@@ -38,6 +40,7 @@ def evaluate_bundle(
     data: Path,
     *,
     subset: Subset = "auto",
+    known: Sequence[str] = (),
     out: Path | None = None,
     overwrite: bool = False,
     resamples: int = 1000,
@@ -51,6 +54,8 @@ def evaluate_bundle(
         data: A dataset folder.
         subset: `auto` takes the real pictures that the bundle was neither trained nor validated
             on; `train`, `validation` and `test` the parts of its own training data; `all` all.
+        known: Tasks whose labels in the folder are given as facts; the others are measured, on the
+            pictures that have all of them.
         out: Folder for `evaluation.json` and `report.html`; None writes nothing.
         overwrite: Replace what is at `out`.
         resamples: Bootstrap draws for the intervals.
@@ -60,21 +65,23 @@ def evaluate_bundle(
     Raises:
         BundleError: Not a classifier bundle, or not what its manifest promises.
         DatasetError: Not a dataset folder, or none of the chosen pictures can be read.
-        UserError: Nothing to evaluate, or `out` is taken.
+        UserError: Nothing to evaluate, `out` is taken, or the bundle cannot use these facts.
     """
     if out is not None:
         check_free(out, overwrite, (bundle_path, data))
     bundle = load_bundle(bundle_path, "classifier")
+    check_known_tasks(bundle.classifier, known)
     dataset = load_dataset(data)
     selection = select(dataset, bundle, subset)
     predictor = Predictor(bundle, threads=os.cpu_count() or 1, graph=selection.graph)
     predictions, unreadable = predict(predictor, dataset, selection, on_progress)
-    evaluation = _summarise(bundle, dataset, selection, predictions, unreadable, resamples, seed)
+    given = give_facts(bundle.classifier, predictions, selection, known)
+    evaluation = _summarise(bundle, dataset, given, unreadable, resamples, seed)
     if out is not None:
         # Drawing is needed only here, and imports the template engine.
         from training.classifier.evaluation.report import render_report
 
-        page = render_report(evaluation, predictions, dataset, predictor, load_taxonomy(data))
+        page = render_report(evaluation, given.predictions, dataset, predictor, load_taxonomy(data))
         with atomic_folder(out, overwrite=overwrite) as folder:
             write_text(folder / EVALUATION_FILE, evaluation.model_dump_json(indent=2) + "\n")
             write_text(folder / REPORT_FILE, page)
@@ -84,19 +91,19 @@ def evaluate_bundle(
 def _summarise(
     bundle: Bundle,
     dataset: Dataset,
-    selection: Selection,
-    predictions: Predictions,
+    given: Given,
     unreadable: list[Unreadable],
     resamples: int,
     seed: int,
 ) -> Evaluation:
-    info = bundle.classifier
+    selection, predictions, info = given.selection, given.predictions, given.info
     tasks = evaluate_predictions(
         predictions.labels,
         predictions.probabilities,
         predictions.classes,
         predictions.objects,
-        temperatures=info.temperatures,
+        # What a temperature would have been without is not defined where facts came after it.
+        temperatures=None if given.known else info.temperatures,
         thresholds=info.abstention_thresholds,
         resamples=resamples,
         seed=seed,
@@ -118,6 +125,7 @@ def _summarise(
             objects=len(set(predictions.objects)),
             left_out=sum(selection.left_out.values()),
             left_out_reasons=selection.left_out,
+            known=given.known,
             unreadable=unreadable,
         ),
         resamples=resamples,

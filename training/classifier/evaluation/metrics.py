@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -143,6 +144,7 @@ def _evaluate_task(
         accuracy_interval=interval(draws.accuracy),
         balanced_accuracy=balanced,
         balanced_accuracy_interval=interval(draws.balanced_accuracy),
+        **_log_loss(labels, probabilities, objects, weights),
         ece=calibration_error(bins),
         ece_uncalibrated=calibration_error(bins_before),
         temperature=temperature,
@@ -169,6 +171,21 @@ def _point(labels: IntArray, predictions: IntArray) -> tuple[float, float, float
         float(result.balanced_accuracy[0]),
         float(result.accuracy[0]),
     )
+
+
+def _log_loss(
+    labels: IntArray, probabilities: FloatArray, objects: IntArray, weights: FloatArray
+) -> dict[str, Any]:
+    """Fields of the log loss and its interval, over labels that the model can name."""
+    nameable = labels < probabilities.shape[1]
+    if not nameable.any():
+        return {"log_loss": None, "log_loss_interval": None}
+    given = probabilities[nameable, labels[nameable]]
+    losses = -np.log(np.maximum(given, np.finfo(np.float32).tiny))
+    there = objects[nameable]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        drawn = totals(weights, there, losses) / totals(weights, there, np.ones(len(losses)))
+    return {"log_loss": float(losses.mean()), "log_loss_interval": interval(drawn)}
 
 
 def _number(value: float) -> float | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from porcelain.bundle import ClassifierInfo
 from porcelain.dataset import Dataset
 from porcelain.predictor import Predictor
 from porcelain.vocabulary import Taxonomy, Term
@@ -75,7 +74,7 @@ def render_report(
         evaluation=evaluation,
         info=predictor.info,
         sections=sections,
-        names=_names(predictor.info, evaluation, taxonomy),
+        names=_names(evaluation, taxonomy),
     )
 
 
@@ -97,7 +96,7 @@ def _section(
         result=result,
         right=int(correct.sum()),
         wrong=int((~correct).sum()),
-        threshold=predictor.info.abstention_thresholds[task],
+        threshold=result.abstention.threshold if result.abstention is not None else 0.0,
         matrix=matrix(result.confusion, frozenset(result.unknown_labels)),
         confusions=confusions(result.confusion),
         before=bars(result.reliability_uncalibrated),
@@ -107,12 +106,10 @@ def _section(
     )
 
 
-def _names(
-    info: ClassifierInfo, evaluation: Evaluation, taxonomy: Taxonomy
-) -> dict[str, dict[str, Term]]:
+def _names(evaluation: Evaluation, taxonomy: Taxonomy) -> dict[str, dict[str, Term]]:
     """Names per task and label, for every label that the page may show."""
     result: dict[str, dict[str, Term]] = {}
-    for task in info.labels:
+    for task in evaluation.tasks:
         labels: Any = evaluation.tasks[task].confusion.labels
         result[task] = {label: taxonomy.term(task, label) for label in labels}
     return result

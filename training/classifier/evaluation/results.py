@@ -81,6 +81,7 @@ class TaskEvaluation(Result):
         support: Pictures with a label.
         objects: Distinct objects among them, the unit of the bootstrap.
         f1_macro: Mean F1 over every label that occurs or was predicted, as scikit-learn has it.
+        log_loss: Mean of -ln p(label) over the pictures whose label the bundle knows.
         ece: Expected calibration error of the bundle's probabilities.
         ece_uncalibrated: The same before temperature scaling; null without a temperature.
         temperature: The bundle's softmax temperature.
@@ -96,6 +97,8 @@ class TaskEvaluation(Result):
     accuracy_interval: Bounds | None
     balanced_accuracy: float | None
     balanced_accuracy_interval: Bounds | None
+    log_loss: float | None
+    log_loss_interval: Bounds | None
     ece: float | None
     ece_uncalibrated: float | None
     temperature: float | None
@@ -143,6 +146,7 @@ class DataSummary(Result):
         objects: How many objects they show.
         left_out: How many the subset left out.
         left_out_reasons: The same by reason.
+        known: Tasks whose labels the bundle was given as facts; they are not measured.
         unreadable: Pictures that could not be read; they are in neither number.
     """
 
@@ -153,6 +157,7 @@ class DataSummary(Result):
     objects: int
     left_out: int
     left_out_reasons: dict[str, int]
+    known: tuple[str, ...] = ()
     unreadable: list[Unreadable]
 
 
@@ -184,9 +189,11 @@ class Evaluation(Result):
             "F1-macro",
             "balanced accuracy",
             "accuracy",
+            "log loss",
             "calibration error",
             title=f"{self.bundle.name}, {self.bundle.graph} model, {data.pictures} pictures "
-            f"({data.subset}; {data.left_out} left out), 95 % intervals",
+            f"({data.subset}; {data.left_out} left out), 95 % intervals"
+            + (f", {' and '.join(data.known)} known" if data.known else ""),
         )
         for name, task in self.tasks.items():
             table.add_row(
@@ -195,10 +202,11 @@ class Evaluation(Result):
                 _text(task.f1_macro, task.f1_macro_interval),
                 _text(task.balanced_accuracy, task.balanced_accuracy_interval),
                 _text(task.accuracy, task.accuracy_interval),
+                _text(task.log_loss, task.log_loss_interval),
                 _text(task.ece, None),
             )
         mean = _text(self.mean.f1_macro, self.mean.f1_macro_interval)
-        table.add_row("mean", "", mean, "", "", "", style="bold")
+        table.add_row("mean", "", mean, "", "", "", "", style="bold")
         console.print(table)
         for line in self._doubt():
             console.print(line, markup=False, soft_wrap=True)

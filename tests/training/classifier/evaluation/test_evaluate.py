@@ -9,7 +9,9 @@ from onnx import numpy_helper
 
 from porcelain.dataset import write_metadata
 from porcelain.errors import DatasetError, UserError
+from porcelain.label_prior import Combination, KnownFacts
 from tests.services.conftest import colour_model
+from tests.training.classifier.evaluation.conftest import TASKS, truth
 from training.classifier.evaluation.evaluate import evaluate_bundle
 
 
@@ -193,3 +195,62 @@ def test_progress_counts_every_picture(make_bundle, photographs):
         on_progress=lambda done, total: heard.append((done, total)),
     )
     assert heard[-1] == (30, 30)
+
+
+def knowing_combinations(*combinations, **more):
+    strengths = {task: dict.fromkeys(TASKS, 1.0) for task in TASKS}
+    return {"known_facts": KnownFacts(combinations=combinations, strengths=strengths, **more)}
+
+
+def test_labels_of_the_folder_are_facts_about_the_other_tasks(make_bundle, photographs, tmp_path):
+    # Where the dynasty is red, the kiln is in truth blue: the picture cannot say so.
+    swapped = [{**truth("red"), "kiln": truth("blue")["kiln"]}, truth("green"), truth("blue")]
+    combinations = [Combination(labels=labels, count=50) for labels in swapped]
+    for _ in range(4):
+        photographs.add("red", kiln=truth("blue")["kiln"])
+    photographs.add("red", dynasty=None)
+    bundle = make_bundle(knowing=knowing_combinations(*combinations))
+    data = photographs.root
+    alone = evaluate_bundle(bundle, data, resamples=20)
+    given = evaluate_bundle(bundle, data, known=["dynasty"], resamples=20, out=tmp_path / "out")
+    assert alone.data.known == ()
+    assert given.data.known == ("dynasty",)
+    assert set(given.tasks) == set(TASKS) - {"dynasty"}
+    assert given.data.left_out_reasons == {"no dynasty that the bundle knows": 1}
+    assert given.data.pictures == alone.data.pictures - 1
+    assert given.tasks["glaze"].log_loss < alone.tasks["glaze"].log_loss
+    low, high = given.tasks["glaze"].log_loss_interval
+    assert low <= given.tasks["glaze"].log_loss <= high
+    assert given.doubt.label_sets == {}
+    assert strict_json(tmp_path / "out/evaluation.json")["data"]["known"] == ["dynasty"]
+
+
+def test_the_held_out_graph_is_given_its_own_combinations(make_bundle, photographs):
+    paths = [photographs.root / record.file_name for record in photographs.records]
+    parts = {"train": paths[:10], "validation": [], "test": paths[10:]}
+    usual = [Combination(labels=truth(colour), count=50) for colour in ("red", "green", "blue")]
+    odd = [Combination(labels={"dynasty": truth("red")["dynasty"], "kiln": truth("blue")["kiln"]},
+                       count=50), *usual[1:]]  # fmt: skip
+    losses = []
+    for served, held_out in ((usual, odd), (odd, usual)):
+        knowing = knowing_combinations(*served, held_out_combinations=held_out)
+        bundle = make_bundle(parts, held_out=colour_model(), knowing=knowing)
+        result = evaluate_bundle(bundle, photographs.root, known=["dynasty"], resamples=10)
+        assert result.bundle.graph == "held-out"
+        losses.append(result.tasks["kiln"].log_loss)
+    assert losses[1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("known", "says"),
+    [(["dinasty"], "no task 'dinasty'"), (list(TASKS), "nothing is left to measure")],
+)
+def test_facts_that_cannot_be_used_are_refused(make_bundle, photographs, known, says):
+    bundle = make_bundle(knowing=knowing_combinations(Combination(labels=truth("red"), count=1)))
+    with pytest.raises(UserError, match=says):
+        evaluate_bundle(bundle, photographs.root, known=known)
+
+
+def test_an_older_bundle_refuses_facts(make_bundle, photographs):
+    with pytest.raises(UserError, match="train the classifier anew"):
+        evaluate_bundle(make_bundle(), photographs.root, known=["dynasty"])
