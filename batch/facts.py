@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from batch.inputs import Source, dataset_rows
@@ -71,7 +71,7 @@ def _check_tasks(tasks: Sequence[str], info: ClassifierInfo) -> None:
 
 
 def _label(
-    row: dict[str, str | None], task: str, info: ClassifierInfo, source: Source, line: int
+    row: Mapping[str, str | None], task: str, info: ClassifierInfo, source: Source, line: int
 ) -> str:
     place = Path(source.place) / METADATA_FILE
     if task not in row:
