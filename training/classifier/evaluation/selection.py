@@ -54,7 +54,7 @@ def select(dataset: Dataset, bundle: Bundle, subset: Subset) -> Selection:
         UserError: Nothing is left, or the subset needs digests that the bundle does not hold.
         BundleError: `digests.json` is not what this version writes.
     """
-    digests = _content_digests(dataset)
+    digests = content_digests(dataset)
     parts = known_parts(bundle)
     if not parts and subset in ("train", "validation", "test"):
         raise UserError(
@@ -79,7 +79,8 @@ def select(dataset: Dataset, bundle: Bundle, subset: Subset) -> Selection:
     )
 
 
-def _content_digests(dataset: Dataset) -> list[str]:
+def content_digests(dataset: Dataset) -> list[str]:
+    """SHA-256 of every picture's file, in file order."""
     # Hashing and reading release the interpreter lock.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         return list(pool.map(lambda record: sha256_file(dataset.path(record)), dataset.records))
