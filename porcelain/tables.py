@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from porcelain.errors import DatasetError
+from porcelain.image_formats import IMAGE_SUFFIXES
 
-PICTURE_NAME: Final = re.compile(r"\.(jpe?g|png|tiff?|webp|bmp|gif|avif|hei[cf])$", re.IGNORECASE)
+PICTURE_NAME: Final = re.compile(
+    f"({'|'.join(map(re.escape, sorted(IMAGE_SUFFIXES)))})$", re.IGNORECASE
+)
 LINE_END: Final = re.compile(r"\r\n|\r|\n")
 MAX_LINE: Final = 1_000_000
 """Characters of one line: a longer one is no table, and is not held in memory."""

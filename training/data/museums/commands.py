@@ -33,7 +33,10 @@ def import_(
     out: Annotated[Path, typer.Option(help="Dataset folder to write.")],
     records: Annotated[
         Path | None,
-        typer.Option(help="Records already here: a .json, .jsonl or .csv file, or a folder."),
+        typer.Option(
+            help="Records already here: a .json, .jsonl, .txt (JSON lines) or .csv file, perhaps "
+            "packed (.bz2, .gz), or a folder of them."
+        ),
     ] = None,
     views: Annotated[
         int | None,
@@ -104,8 +107,10 @@ def import_(
         from training.data.museums.presentation import import_view
 
         Console(highlight=False).print(import_view(report))
+    lost = len(report.unanswered)
+    given = f"; {lost} more were listed and not given, see there" if lost else ""
     done(
         f"Wrote {out}: {report.pictures} pictures of {report.objects} objects, from "
-        f"{report.records} records. Report: {out / 'import.html'}.",
+        f"{report.records} records{given}. Report: {out / 'import.html'}.",
         f"porcelain data check {out}",
     )

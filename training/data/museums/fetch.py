@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -24,12 +25,17 @@ from training.data.museums.manners import Counts, Manners, retry_after
 
 LONGEST_WAIT: Final = 600.0  # seconds; who asks for more is asked again another day
 SILENT: Final = 8  # addresses of a host in a row that fail: it is down, or does not want us
+_REFUSED: Final = frozenset({401, 403, 451})
 _AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BLOCK: Final = 1 << 16
 
 
 class MissingError(Exception):
     """The museum answers, and has nothing to give: not found, gone, not allowed, too large."""
+
+
+class RefusedError(MissingError):
+    """The museum does not want to give this now: another time it may."""
 
 
 class _AgainError(Exception):
@@ -57,7 +63,7 @@ class Fetcher:
         self._cache = cache
         self._sleep = sleep
         self._next = 0.0
-        self._failed: dict[str, int] = {}
+        self._failed: dict[str, dict[str, str]] = defaultdict(dict)  # in a row, by host: why
         self._client = httpx.Client(
             headers={
                 "User-Agent": manners.agent,
@@ -120,10 +126,12 @@ class Fetcher:
             self.counts.from_cache += 1
             return stored
         host = _host(url)
-        if self._failed.get(host, 0) >= SILENT:
+        failed = self._failed[host]
+        if len(failed) >= SILENT:
             raise UserError(
-                f"{host} failed {SILENT} times in a row; run the same command again later, "
-                "what was fetched is kept."
+                f"{host} failed {SILENT} times in a row (last: {list(failed.values())[-1]}), and "
+                "may be down or refuse programs; run the same command again later, what was "
+                "fetched is kept."
             )
         attempt = Retrying(
             stop=stop_after_attempt(self._manners.attempts),
@@ -136,14 +144,21 @@ class Fetcher:
         try:
             stored = attempt(self._transfer, url, stored, secret or {}, max_bytes)
         except (_AgainError, httpx.TransportError) as error:
-            self._failed[host] = self._failed.get(host, 0) + 1
-            raise MissingError(f"{error or type(error).__name__}") from error
+            failed[url] = str(error) or type(error).__name__
+            raise MissingError(failed[url]) from error
         except (httpx.TooManyRedirects, httpx.DecodingError, httpx.InvalidURL) as error:
             raise MissingError(str(error) or type(error).__name__) from error
-        except MissingError:
-            self._failed[host] = 0
+        except RefusedError as error:
+            failed[url] = str(error)
             raise
-        self._failed[host] = 0
+        except MissingError:
+            failed.clear()
+            raise
+        if _is_page(stored):
+            # Nothing that we ask for is a web page: it tests whether a person asks, or says no.
+            failed[url] = f"a web page, status 200 ({stored.content_type})"
+        else:
+            failed.clear()
         return stored
 
     def again(self, url: str, *, max_bytes: int | None = None) -> Stored:
@@ -217,6 +232,8 @@ class Fetcher:
                     "command again then, what was fetched is kept."
                 )
             raise _AgainError(f"status {status}", wait)
+        if status in _REFUSED:
+            raise RefusedError(f"status {status}")
         if not 200 <= status < 300:
             raise MissingError(f"status {status}")
 
@@ -235,6 +252,14 @@ class Fetcher:
 
     def _count_retry(self, state: RetryCallState) -> None:
         self.counts.retries += 1
+
+
+def _is_page(stored: Stored) -> bool:
+    """Whether an answer is a web page."""
+    if not stored.content_type.lower().startswith(("text/html", "application/xhtml")):
+        return False
+    with stored.body.open("rb") as file:
+        return file.read(512).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<")
 
 
 def _host(url: str) -> str:

@@ -37,12 +37,13 @@ def read_glaze(record: CatalogueRecord) -> Reading:
         colour = None if role == "material" else _colour_of(record.say(role), bodies)
         if colour is not None:
             return _of_ware(colour, ware)
-    colourless = find(_colourless(), record.say("material"), bodies)
+    material = record.say("material")
+    colourless = find(_colourless(), material, bodies, record.say("title", "material"))
     if colourless:
         return mapped(colourless[0].label, colourless[0].words)
     if ware is not None and ware.named and ware.glaze:
         return mapped(ware.glaze, ware.words)
-    return blank("not stated", record.say("material"))
+    return blank("not stated", material)
 
 
 def read_bodies(record: CatalogueRecord) -> frozenset[str]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
-import io
+import gzip
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TextIO, cast
 from urllib.parse import quote
 
 import httpx
@@ -23,15 +24,21 @@ from training.data.museums.paths import values
 Raw = dict[str, Any]
 
 
-def harvest(museum: Museum, fetcher: Fetcher, max_age: timedelta) -> Iterator[Raw]:
+def harvest(
+    museum: Museum,
+    fetcher: Fetcher,
+    max_age: timedelta,
+    on_missing: Callable[[str, str], None] = lambda url, why: None,
+) -> Iterator[Raw]:
     """Every record that the museum's source lists, page by page.
 
-    Records that vanished between the list and the question are left out.
+    Records that it lists and does not give are left out: they vanished meanwhile, or it refuses.
 
     Args:
         museum: Entry of the table.
         fetcher: Asks the museum.
         max_age: How old a cached answer may be.
+        on_missing: Hears the address of each record that was not given, and why.
 
     Raises:
         UserError: The museum has no source, wants a key, does not answer, or answers in another
@@ -51,7 +58,8 @@ def harvest(museum: Museum, fetcher: Fetcher, max_age: timedelta) -> Iterator[Ra
         url = source.each.replace("{id}", quote(str(item), safe=""))
         try:
             answer = fetcher.json(url, max_age=max_age, secret=secret)
-        except MissingError:
+        except MissingError as error:
+            on_missing(url, str(error))
             continue
         found = [answer] if source.each_record is None else values(answer, source.each_record)
         yield from (record for record in found if isinstance(record, dict))
@@ -120,29 +128,53 @@ def _secret(museum: Museum) -> dict[str, str]:
 def read_files(museum: Museum, path: Path) -> Iterator[Raw]:
     """Every record in a file, or in all files below a folder: JSON, JSON lines or CSV.
 
+    Any of them may be packed with bzip2 or gzip. Lines and rows are read as they are asked for.
+
     Raises:
-        UserError: There is no such file, or it cannot be read.
+        UserError: There is no such file, or it cannot be read; the message names file and line.
     """
     if path.is_dir():
-        paths = sorted(p for p in path.rglob("*") if p.suffix.lower() in _READERS)
+        paths = sorted(p for p in path.rglob("*") if _reader(p) is not None and p.is_file())
     else:
         paths = [path]
     if not paths or not all(p.is_file() for p in paths):
-        raise UserError(f"{path} holds no records; give a .json, .jsonl or .csv file or a folder.")
+        raise UserError(f"{path} holds no records; give {_KINDS}, or a folder of them.")
     for file in paths:
-        reader = _READERS.get(file.suffix.lower())
+        reader = _reader(file)
         if reader is None:
-            raise UserError(f"{file} is not a .json, .jsonl or .csv file.")
+            raise UserError(f"{file} is not {_KINDS}.")
         try:
-            # utf-8-sig: dumps of spreadsheet programs begin with a byte order mark.
-            text = file.read_text(encoding="utf-8-sig")
-            yield from reader(museum, text)
-        except (OSError, ValueError, csv.Error) as error:
+            with _open(file, "" if reader is _table else "\n") as text:
+                yield from reader(museum, file, text)
+        # Packed files that are cut off end with EOFError.
+        except (OSError, EOFError, ValueError, RecursionError, csv.Error) as error:
             raise UserError(f"{file} cannot be read: {error}.") from error
 
 
-def _json(museum: Museum, text: str) -> Iterator[Raw]:
-    content = json.loads(text)
+def _open(file: Path, newline: str) -> TextIO:
+    """The text of a file, unpacked.
+
+    Lines of JSON end at a line feed alone: a catalogue's prose may hold what other programs take
+    for the end of a line (U+2028, U+0085).
+    """
+    unpack: Any = {".bz2": bz2.open, ".gz": gzip.open}.get(file.suffix.lower(), open)
+    # utf-8-sig: dumps of spreadsheet programs begin with a byte order mark.
+    return cast(TextIO, unpack(file, "rt", encoding="utf-8-sig", newline=newline))
+
+
+def _reader(file: Path) -> Reader | None:
+    suffixes = [suffix.lower() for suffix in file.suffixes]
+    if suffixes[-1:] and suffixes[-1] in _PACKED:
+        suffixes.pop()
+        return _READERS.get(suffixes[-1] if suffixes else "", _lines)
+    return _READERS.get(suffixes[-1]) if suffixes else None
+
+
+def _json(museum: Museum, file: Path, text: TextIO) -> Iterator[Raw]:
+    yield from _records(museum, json.load(text))
+
+
+def _records(museum: Museum, content: object) -> list[Raw]:
     found: list[Any] = content if isinstance(content, list) else []
     if isinstance(content, dict) and museum.source is not None:
         found = values(content, museum.source.records)
@@ -150,18 +182,34 @@ def _json(museum: Museum, text: str) -> Iterator[Raw]:
     if not records and isinstance(content, dict):
         inner = content.get(museum.source.each_record or "") if museum.source else None
         records = [inner if isinstance(inner, dict) else content]
-    yield from records
+    return records
 
 
-def _lines(museum: Museum, text: str) -> Iterator[Raw]:
-    for line in text.splitlines():
-        if line.strip():
-            yield from _json(museum, line)
+def _lines(museum: Museum, file: Path, text: TextIO) -> Iterator[Raw]:
+    for number, line in enumerate(text, start=1):
+        if not line.strip():
+            continue
+        try:
+            found = _records(museum, json.loads(line))
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{file} line {number} is not a record in JSON: {error}.") from error
+        yield from found
 
 
-def _table(museum: Museum, text: str) -> Iterator[Raw]:
-    for row in csv.DictReader(io.StringIO(text)):
-        yield {key: value for key, value in row.items() if key is not None}
+def _table(museum: Museum, file: Path, text: TextIO) -> Iterator[Raw]:
+    rows = csv.DictReader(text)
+    try:
+        for row in rows:
+            yield {key: value for key, value in row.items() if key is not None}
+    except csv.Error as error:
+        raise UserError(f"{file} line {rows.line_num} is not CSV: {error}.") from error
 
 
-_READERS = {".json": _json, ".jsonl": _lines, ".ndjson": _lines, ".csv": _table}
+Reader = Callable[[Museum, Path, TextIO], Iterator[Raw]]
+
+_READERS: Final[dict[str, Reader]] = {
+    **{".json": _json, ".jsonl": _lines, ".ndjson": _lines, ".txt": _lines},
+    ".csv": _table,
+}
+_PACKED: Final = frozenset({".bz2", ".gz"})
+_KINDS: Final = "a .json, .jsonl, .txt (JSON lines) or .csv file, perhaps packed (.bz2, .gz)"

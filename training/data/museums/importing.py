@@ -29,6 +29,7 @@ from training.data.museums.results import (
     ImportReport,
     NoPicture,
     entry_of,
+    reasons_of,
     summarise,
 )
 from training.data.museums.settings import ImportSettings
@@ -74,8 +75,10 @@ def import_museum(
         atomic_folder(out, settings=saved, overwrite=overwrite) as work,
         Fetcher(_manners(entry, settings), Cache(folder), sleep) as fetcher,
     ):
-        catalogued = list(_catalogued(entry, settings, fetcher, tell))
+        unanswered: list[NoPicture] = []
+        catalogued = list(_catalogued(entry, settings, fetcher, tell, unanswered))
         report, rows = _collect(entry, settings, catalogued, fetcher, work, tell)
+        report = report.model_copy(update={"unanswered": unanswered})
         if not rows:
             raise DatasetError(_nothing(report))
         write_metadata(work, rows)
@@ -93,14 +96,25 @@ def _manners(entry: Museum, settings: ImportSettings) -> Manners:
 
 
 def _catalogued(
-    entry: Museum, settings: ImportSettings, fetcher: Fetcher, tell: Progress
+    entry: Museum,
+    settings: ImportSettings,
+    fetcher: Fetcher,
+    tell: Progress,
+    unanswered: list[NoPicture],
 ) -> Iterator[Catalogued]:
-    """Every record once, read by the rules, until as many as asked for can be imported."""
+    """Every record once, read by the rules, until as many as asked for can be imported.
+
+    Addresses of records that the museum lists and does not give are added to `unanswered`.
+    """
+
+    def missing(url: str, why: str) -> None:
+        unanswered.append(NoPicture(url=url, why=why))
+
     if settings.records is not None:
         raw = read_files(entry, settings.records)
     else:
         days = 0.0 if settings.refresh else settings.max_age_days
-        raw = harvest(entry, fetcher, timedelta(days=days))
+        raw = harvest(entry, fetcher, timedelta(days=days), missing)
     seen: set[str] = set()
     kept = chosen = 0
     for item in raw:
@@ -210,6 +224,9 @@ def _sweep(work: Path, rows: dict[str, Record]) -> None:
 def _nothing(report: ImportReport) -> str:
     fates = "; ".join(f"{count} {fate}" for fate, count in report.fates.items()) or "no records"
     hint = ""
+    if report.unanswered:
+        reasons = "; ".join(f"{n} {why}" for why, n in reasons_of(report.unanswered).items())
+        hint = f" Listed and not given: {reasons}."
     if "no open licence stated" in report.fates:
-        hint = f" {report.terms} With the museum's permission, add --permission."
+        hint += f" {report.terms} With the museum's permission, add --permission."
     return f"{report.museum} gave no picture to import ({report.records} records: {fates}).{hint}"

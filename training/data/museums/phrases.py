@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -222,11 +223,13 @@ def find(
             for m in entry.pattern.finditer(text)
             if m[0].strip()
         ]
-    kept: list[Match] = []
+    kept: list[Match] = []  # in order, and none overlaps another: only neighbours can be in the way
     for match in sorted(found, key=lambda m: (m.start - m.end, m.start)):
-        if all(match.end <= other.start or other.end <= match.start for other in kept):
-            kept.append(match)
-    return sorted(kept, key=lambda m: m.start)
+        place = bisect(kept, match.start, key=lambda m: m.start)
+        before = place == 0 or kept[place - 1].end <= match.start
+        if before and (place == len(kept) or match.end <= kept[place].start):
+            kept.insert(place, match)
+    return kept
 
 
 @cache

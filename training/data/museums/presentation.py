@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from training.data.museums.results import ImportReport
+from training.data.museums.results import ImportReport, reasons_of
 
 
 def import_view(report: ImportReport) -> RenderableType:
@@ -28,6 +28,10 @@ def import_view(report: ImportReport) -> RenderableType:
     lines = [
         Text(f"{number} address(es) without a picture: {reason}")
         for reason, number in report.failures.items()
+    ]
+    lines += [
+        Text(f"{number} record(s) listed and not given: {reason}")
+        for reason, number in reasons_of(report.unanswered).items()
     ]
     return Group(fates, tasks, *lines)
 

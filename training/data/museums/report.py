@@ -8,7 +8,7 @@ from typing import Final
 
 from porcelain.images import decode_image
 from porcelain.vocabulary import TASKS, Taxonomy, default_taxonomy
-from training.data.museums.results import IMPORTED, ImportReport
+from training.data.museums.results import IMPORTED, ImportReport, reasons_of
 from training.pages.page import TASK_NAMES, page_templates, thumbnail_uri
 
 TEMPLATE: Final = "import.html.jinja"
@@ -48,6 +48,7 @@ def render_report(report: ImportReport, folder: Path) -> str:
         tasks=TASK_NAMES,
         taxonomy=default_taxonomy(),
         why=WHY,
+        unanswered=reasons_of(report.unanswered),
         cards=_cards(report, folder, default_taxonomy()),
     )
 

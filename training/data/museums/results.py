@@ -32,7 +32,7 @@ class Answer(_Result):
 
 
 class NoPicture(_Result):
-    """An address that gave no picture, and why."""
+    """An address that gave no picture, or no record, and why."""
 
     url: str
     why: str
@@ -92,6 +92,8 @@ class ImportReport(_Result):
         licenses: Pictures per licence.
         tasks: Labels per task over imported records.
         failures: Addresses without a picture, per reason.
+        unanswered: Addresses of records that the museum lists and did not give, and why; where it
+            refused (status 403, a web page), the same command may get them another day.
         replaced: Pictures that the museum changed since they were last fetched.
         requests: What was asked of the museum.
         entries: Every Chinese ceramic, and why others were left out.
@@ -109,6 +111,7 @@ class ImportReport(_Result):
     licenses: dict[str, int]
     tasks: dict[str, TaskCount]
     failures: dict[str, int]
+    unanswered: list[NoPicture] = []
     replaced: list[str]
     requests: dict[str, int]
     entries: list[Entry]
@@ -167,6 +170,11 @@ def summarise(
         requests=requests,
         entries=entries,
     )
+
+
+def reasons_of(unanswered: Iterable[NoPicture]) -> dict[str, int]:
+    """How many records were not given, per reason."""
+    return dict(Counter(_kind(one.why) for one in unanswered).most_common())
 
 
 def _kind(reason: str) -> str:

@@ -10,14 +10,20 @@ _DASHES: Final = re.compile("[\u2010-\u2015\u2212\uff0d]")
 _APOSTROPHES: Final = re.compile("[\u2018\u2019\u02bc\u02bb\u0060\u00b4]")
 _QUOTES: Final = re.compile('["\u201c\u201d]+')
 _BLANKS: Final = re.compile(r"\s+")
+_RULED: Final = re.compile(r"[\s\-]{4,}")
+_REPEATED: Final = re.compile(r"([^\w\s])\1{3,}")
+MOST_CHARACTERS: Final = 4000
+"""Of one text: two thousand patterns are looked for in each."""
 _CLASSES: Final = re.compile(r"(\[[^\]]*\])")
 
 
 def normalise(text: str) -> str:
     """Lower case, without accents; one kind of dash, apostrophe and blank; no double quotes.
 
-    Chinese text keeps its characters and punctuation.
+    Chinese text keeps its characters and punctuation. Rows of one sign, as they are drawn with
+    dashes or dots, become one. What is beyond `MOST_CHARACTERS` is left out.
     """
+    text = _RULED.sub(" - ", _REPEATED.sub(r"\1", text))[:MOST_CHARACTERS]
     text = _APOSTROPHES.sub("'", _DASHES.sub("-", text))
     decomposed = unicodedata.normalize("NFD", text)
     bare = "".join(c for c in decomposed if not unicodedata.combining(c))

@@ -274,3 +274,35 @@ def test_requests_keep_their_distance(server, cache, clock):
 )
 def test_retry_after(value, expected):
     assert retry_after(value, datetime(2026, 11, 22, 10, tzinfo=UTC)) == expected
+
+
+PAGE = Answer(b"<!DOCTYPE html><title>Just a moment...</title>", "text/html; charset=utf-8")
+
+
+@pytest.mark.parametrize("refusal", [Answer(b"", "text/html", 403), PAGE], ids=["403", "page"])
+def test_a_museum_that_refuses_is_left_alone(server, fetcher, refusal):
+    for number in range(20):
+        server.routes[f"/{number}.json"] = refusal
+    server.json("/good.json", {"id": 1})
+    for number in range(SILENT):
+        with pytest.raises(MissingError):
+            fetcher.json(f"{server.url}/{number}.json")
+    with pytest.raises(UserError, match=r"in a row \(last: .*(403|200).*later, what was fetched"):
+        fetcher.json(f"{server.url}/good.json")
+    assert server.counts().total() == SILENT
+
+
+def test_a_refusal_now_and_then_is_no_reason_to_stop(server, fetcher):
+    server.json("/good.json", {"id": 1})
+    for number in range(3 * SILENT):
+        server.routes[f"/{number}.json"] = Answer(b"", "text/plain", 403)
+        with pytest.raises(MissingError):
+            fetcher.json(f"{server.url}/{number}.json")
+        if number % 5 == 0:
+            fetcher.again(f"{server.url}/good.json")
+
+
+def test_json_that_is_declared_a_page_is_json(server, fetcher):
+    for number in range(2 * SILENT):
+        server.routes[f"/{number}.json"] = Answer(b'{"id": 1}', "text/html")
+        assert fetcher.json(f"{server.url}/{number}.json") == {"id": 1}

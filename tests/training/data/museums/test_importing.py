@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -308,6 +311,67 @@ def test_files_in_place_of_the_museum(server, run, tmp_path, kind):
     report = run("met", records=path)
     assert report.pictures == (1 if kind in ("object", "answer") else 3)
     assert all(asked.path.startswith("/small/") for asked in server.asked)
+
+
+@pytest.mark.parametrize("name", ["00.txt.bz2", "objects.jsonl.gz", "lines.ndjson", "00.bz2"])
+def test_lines_end_at_line_feeds_alone_and_may_be_packed(server, run, tmp_path, name):
+    made = serve_met(server, 3)
+    made[1]["title"] = "Bowl\u2028with\u2029three\x85lines\x0b"
+    text = "".join(json.dumps(one, ensure_ascii=False) + "\r\n" for one in made) + "\n"
+    path = tmp_path / "dump" / name
+    path.parent.mkdir()
+    pack = {".bz2": bz2.compress, ".gz": gzip.compress}.get(path.suffix, bytes)
+    path.write_bytes(pack(text.encode()))
+    for records in (path, path.parent):
+        assert run("met", records=records, overwrite=True).pictures == 3
+
+
+@pytest.mark.parametrize("bad", ['{"objectID": 7', "nonsense", "[" * 100_000])
+def test_a_bad_line_is_named(run, tmp_path, bad):
+    path = tmp_path / "records.jsonl"
+    good = json.dumps(write.met())
+    path.write_text(f"{good}\n\n{good}\n{bad}\n{good}\n")
+    with pytest.raises(UserError, match=r"records\.jsonl line 4 is not a record in JSON"):
+        run("met", records=path)
+
+
+def test_a_packed_file_that_is_cut_off_is_named(run, tmp_path):
+    path = tmp_path / "records.jsonl.bz2"
+    path.write_bytes(bz2.compress(json.dumps(write.met()).encode() * 99)[:-40])
+    with pytest.raises(UserError, match=r"records\.jsonl\.bz2"):
+        run("met", records=path)
+
+
+def test_what_was_never_answered_is_counted(server, run, tmp_path):
+    serve_met(server, 20)
+    refused = Answer(b"<html>Just a moment...</html>", "text/html", 403)
+    for number in range(1000, 1020, 2):
+        server.routes[f"/public/collection/v1/objects/{number}"] = refused
+    server.routes["/public/collection/v1/objects/1001"] = Answer(b"", "text/plain", 404)
+    report = run("met")
+    assert (report.records, report.pictures) == (9, 9)
+    assert Counter(one.why for one in report.unanswered) == {"status 403": 10, "status 404": 1}
+    assert report.unanswered[0].url.endswith("/objects/1000")
+    assert "did not give" in (tmp_path / "out" / "import.html").read_text()
+    # Another day the same command gets them, and asks for nothing twice.
+    serve_met(server, 20)
+    report = run("met", overwrite=True)
+    assert (report.records, report.unanswered) == (20, [])
+    assert server.counts()["/public/collection/v1/objects/1003"] == 1
+
+
+def test_a_museum_that_refuses_ends_the_import_in_one_line(server, run, tmp_path):
+    serve_met(server, 40)
+    refused = Answer(b"<html>Just a moment...</html>", "text/html", 403)
+    for number in range(1010, 1040):
+        server.routes[f"/public/collection/v1/objects/{number}"] = refused
+    with pytest.raises(UserError, match=r"status 403.*run the same command again later"):
+        run("met")
+    counts = server.counts()
+    assert sum(counts[f"/public/collection/v1/objects/{n}"] for n in range(1010, 1040)) == 8
+    serve_met(server, 40)
+    assert run("met").records == 40
+    assert server.counts()["/public/collection/v1/objects/1003"] == 1, "kept in the cache"
 
 
 def test_csv_with_a_byte_order_mark(server, run, tmp_path):
