@@ -17,9 +17,8 @@ from training.data.ratio import Ratio, Rule
 from training.experiment.arms import recipe_of
 from training.experiment.folds import Parts
 from training.experiment.material import Material
-from training.experiment.paired import Pool
+from training.experiment.paired import Pool, Purpose, Randomness, Rows
 from training.experiment.records import Arm
-from training.experiment.streams import Purpose, Randomness, Rows
 from training.generator.synthesis.candidates import VARIATION_COLUMN
 
 IGNORED = -1

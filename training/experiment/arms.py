@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from porcelain.errors import UserError
 from training.experiment.records import Arm
@@ -13,7 +13,15 @@ from training.experiment.records import Arm
 SYNTHETIC: Final = "synthetic"
 """The role of the folder that most arms add from."""
 
-REAL: Final = Arm(kind="real")
+
+REAL: Final = "real"
+OVERSAMPLE: Final = "oversample"
+UNTUNED: Final = "untuned"
+UNFILTERED: Final = "unfiltered"
+MIX: Final = "mix"
+
+CONTROLS: Final = (OVERSAMPLE, UNTUNED, UNFILTERED)
+"""Arms without which a gain means nothing."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ def choose_arms(
         others = [role for role in roles if role != SYNTHETIC]
         kinds = ["real", "mix", "oversample", *others] if SYNTHETIC in roles else ["real", *others]
         wanted = [*kinds, "routed"] if SYNTHETIC in roles and positive else kinds
-    arms = [REAL]
+    arms = [Arm(kind=REAL)]
     for name in wanted:
         for arm in _expand(name, positive):
             source = recipe_of(arm.kind).source
@@ -86,7 +94,7 @@ def choose_arms(
 def candidates(arms: Sequence[Arm]) -> list[Arm]:
     """What `routed` chooses among: real pictures alone, and each mix, fewest added first."""
     mixes = [arm for arm in arms if arm.kind == "mix"]
-    return [REAL, *sorted(mixes, key=lambda arm: arm.ratio or 0.0)]
+    return [Arm(kind=REAL), *sorted(mixes, key=lambda arm: arm.ratio or 0.0)]
 
 
 def _expand(name: str, ratios: Sequence[float]) -> list[Arm]:
@@ -119,3 +127,45 @@ def _no_folder(name: str, kind: str, roles: Sequence[str]) -> str:
 def _check_candidates(arms: Sequence[Arm]) -> None:
     if any(recipe_of(arm.kind).chosen for arm in arms) and len(candidates(arms)) < 2:
         raise UserError("--arms routed chooses among real and mix; add mix to --arms.")
+
+
+Family = Literal["real", "control"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two arms that are compared, and the family in which Holm's correction is applied.
+
+    `real` answers "does it help?" for every arm and task; `control` answers "does anything
+    cheaper do as well?" for synthetic pictures against copies, an untuned base and no filter.
+    """
+
+    arm: Arm
+    reference: Arm
+    family: Family
+
+
+def pairs(arms: Sequence[Arm]) -> list[Pair]:
+    """Every arm against `real`; synthetic ones against each control of the same ratio.
+
+    An arm that chooses its ratio per task is held against the controls of every ratio.
+    """
+    real = next((arm for arm in arms if arm.kind == REAL), None)
+    found = []
+    for arm in arms:
+        if arm.kind == REAL:
+            continue
+        if real is not None:
+            found.append(Pair(arm, real, "real"))
+        if arm.kind not in CONTROLS:
+            found += [Pair(arm, control, "control") for control in controls_of(arm, arms)]
+    return found
+
+
+def controls_of(arm: Arm, arms: Sequence[Arm]) -> list[Arm]:
+    """The controls with as many added pictures."""
+    return [
+        control
+        for control in arms
+        if control.kind in CONTROLS and (arm.ratio is None or control.ratio == arm.ratio)
+    ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +13,10 @@ from porcelain.cli.options import build_settings
 from porcelain.errors import UserError
 from training.data.ratio import Rule
 from training.experiment.report import commands as reporting
+
+if TYPE_CHECKING:
+    from training.experiment.preparation import Prepared
+    from training.experiment.runner import Outcome
 
 app = typer.Typer(
     help="Measure whether synthetic pictures help, task by task.",
@@ -191,13 +196,12 @@ def run(
     arms, it adds them.
     """
     from training.classifier.settings import TrainSettings
-    from training.experiment.experiment import Running, run_experiment
+    from training.experiment.commands import parse_names, parse_ratios, summary
+    from training.experiment.experiment import Running, Shard, run_experiment
     from training.experiment.folders import GeneratorInputs
     from training.experiment.folds import count_folds
     from training.experiment.preparation import Inputs, Reporter
-    from training.experiment.presentation import parse_names, parse_ratios, summary
     from training.experiment.settings import DEFAULT_EPOCHS, ExperimentSettings
-    from training.experiment.shards import Shard
     from training.experiment.sources import parse_folders
 
     training = build_settings(
@@ -297,4 +301,51 @@ def split(
         f"Wrote {folds} folds to {out}.",
         f"porcelain generator train --data {data} --split {out / fold_name(0)} "
         "--out runs/generator-0",
+    )
+
+
+def parse_ratios(text: str | None) -> tuple[float, ...] | None:
+    """Read `0,5,10`; None stays None.
+
+    Raises:
+        UserError: Not numbers.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UserError(f"--ratios {text!r} must be percentages, such as 0,5,10.") from error
+
+
+def parse_names(text: str | None) -> list[str] | None:
+    """Read `real,mix,routed`; None stays None.
+
+    Raises:
+        UserError: One is empty.
+    """
+    if text is None:
+        return None
+    names = [part.strip() for part in text.split(",")]
+    if not all(names):
+        raise UserError(f"--arms {text!r} must be names with commas between, such as real,mix.")
+    return names
+
+
+def summary(root: Path, prepared: Prepared, outcome: Outcome) -> str:
+    """The result for programs."""
+    return json.dumps(
+        {
+            "experiment": str(root),
+            "arms": [arm.name for arm in prepared.arms],
+            "seeds": list(prepared.seeds),
+            "folds": prepared.experiment.folds,
+            "photographs": len(prepared.experiment.pictures),
+            "tested": sum(picture.tested for picture in prepared.experiment.pictures),
+            "units": outcome.done,
+            "trained": outcome.trained,
+            "seconds": round(outcome.seconds, 1),
+            "notes": prepared.experiment.notes,
+        },
+        indent=2,
     )

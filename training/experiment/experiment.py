@@ -1,12 +1,14 @@
-"""`porcelain experiment run`: prepare, train every unit, and say how far it is."""
+"""`porcelain experiment run`: prepare, train every unit of a shard, and say how far it is."""
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from porcelain.errors import UserError
 from training.experiment.folders import (
@@ -25,8 +27,49 @@ from training.experiment.records import (
 )
 from training.experiment.runner import Outcome, choose_workers, find_devices, run_units
 from training.experiment.settings import ExperimentSettings
-from training.experiment.shards import WHOLE, Shard
 from training.experiment.units import prerequisites
+
+INDEX_VARIABLE: Final = "JOB_COMPLETION_INDEX"
+"""Where Kubernetes tells the pod of an Indexed Job its number, from 0."""
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The `index`-th of `count` shares, from 0."""
+
+    index: int = 0
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read `0/8`, or `auto/8` for the number that Kubernetes gives.
+
+        Raises:
+            UserError: Not of this form, out of range, or there is no such number.
+        """
+        match = re.fullmatch(r"(\d+|auto)/(\d+)", text, re.ASCII)
+        if match is None:
+            raise UserError(f"--shard {text!r} must be I/N with I from 0 to N - 1, such as 0/8.")
+        index = match[1]
+        if index == "auto":
+            index = os.environ.get(INDEX_VARIABLE, "")
+            if not index.isdigit():
+                raise UserError(f"--shard {text} needs the variable {INDEX_VARIABLE}.")
+        shard = cls(int(index), int(match[2]))
+        if not shard.index < shard.count:
+            raise UserError(f"--shard {text}: numbers go from 0 to {max(0, shard.count - 1)}.")
+        return shard
+
+    def take(self, items: Sequence[Item]) -> Sequence[Item]:
+        """This shard's share."""
+        return items[self.index :: self.count]
+
+
+WHOLE: Final = Shard()
+"""All of the work."""
+
 
 _OWN: Final = frozenset(
     {EXPERIMENT_FILE, UNITS_FOLDER, MATERIAL_FOLDER, SOURCES_FOLDER, SPLITS_FOLDER, "report"}

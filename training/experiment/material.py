@@ -21,7 +21,8 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from safetensors.torch import save
+from torch import Tensor, nn
 
 from porcelain.dataset import (
     METADATA_FILE,
@@ -31,8 +32,10 @@ from porcelain.dataset import (
     read_metadata,
     write_metadata,
 )
+from porcelain.files import sha256_bytes, write_bytes
 from porcelain.preparation import ResizeRule
 from porcelain.vocabulary import TASKS
+from training.classifier.model import create_backbone, load_hub_weights, load_weights_file
 from training.classifier.pictures import prepare_pictures
 from training.classifier.settings import TrainSettings
 from training.experiment.folds import Parts, folds_of
@@ -45,6 +48,9 @@ WEIGHTS_FILE: Final = "weights.safetensors"
 
 Pixels = npt.NDArray[np.uint8]
 OnPicture = Callable[[int, int], None]
+
+
+DIGEST = "weights"
 
 
 @dataclass(frozen=True)
@@ -206,3 +212,50 @@ def _views(training: TrainSettings) -> tuple[int, ResizeRule]:
 
 def _pixels_name(digest: str, size: int, rule: ResizeRule) -> str:
     return f"{digest[:16]}.{size}.{rule}.pixels"
+
+
+def resolve_weights(
+    training: TrainSettings,
+    root: Path,
+    earlier: Experiment | None,
+    message: Callable[[str], None],
+) -> tuple[TrainSettings, dict[str, str]]:
+    """Find pretrained weights and keep them beside the decoded pictures.
+
+    Args:
+        training: As given.
+        root: The experiment's folder.
+        earlier: What is there already: its weights stay, whatever the hub has now.
+        message: Hears why there are none.
+
+    Returns:
+        The settings, for scratch where there are no weights, and the weights' digest by name.
+
+    Raises:
+        UserError: No such backbone, or the file does not fit it.
+    """
+    file = training.pretrained_file()
+    backbone = create_backbone(training.backbone)
+    if file is not None:
+        load_weights_file(backbone, file)
+        return training, _keep(backbone, root, earlier)
+    if training.pretrained == "none":
+        return training.for_scratch(), {}
+    if earlier is not None and earlier.training["pretrained"] == training.pretrained:
+        found = DIGEST in earlier.digests
+        kept = {DIGEST: earlier.digests[DIGEST]} if found else {}
+        return training if found else training.for_scratch(), kept
+    reason = load_hub_weights(backbone, training.backbone)
+    if reason is not None:
+        message(reason)
+        return training.for_scratch(), {}
+    return training, _keep(backbone, root, earlier)
+
+
+def _keep(backbone: nn.Module, root: Path, earlier: Experiment | None) -> dict[str, str]:
+    content = save({name: value.contiguous() for name, value in backbone.state_dict().items()})
+    path = root / MATERIAL_FOLDER / WEIGHTS_FILE
+    # What finished units began with is never replaced.
+    if earlier is None or not path.is_file():
+        write_bytes(path, content)
+    return {DIGEST: sha256_bytes(content)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from porcelain import __version__
 from porcelain.dataset import Dataset, load_dataset, read_metadata
@@ -15,11 +15,23 @@ from porcelain.vocabulary import TASKS, load_taxonomy
 from training.data.fingerprints import fingerprint_dataset
 from training.data.split import Split, read_split, write_split
 from training.experiment.additions import synthetic_count, usable_records
-from training.experiment.arms import choose_arms, recipe_of
-from training.experiment.folds import as_records, check_fixed, fold_name, folds_of, split_file
-from training.experiment.identity import join_experiments
-from training.experiment.material import MATERIAL_FOLDER, is_prepared, prepare_material
-from training.experiment.photographs import describe_photographs, judged_by, keep_learned
+from training.experiment.arms import candidates, choose_arms, recipe_of
+from training.experiment.folds import (
+    as_records,
+    check_fixed,
+    describe_photographs,
+    fold_name,
+    folds_of,
+    judged_by,
+    keep_learned,
+    split_file,
+)
+from training.experiment.material import (
+    MATERIAL_FOLDER,
+    is_prepared,
+    prepare_material,
+    resolve_weights,
+)
 from training.experiment.records import (
     EXPERIMENT_FILE,
     Arm,
@@ -30,7 +42,6 @@ from training.experiment.records import (
 )
 from training.experiment.settings import ExperimentSettings
 from training.experiment.sources import Source, check_leaks, open_sources, without_copies
-from training.experiment.weights import resolve_weights
 from training.generator.synthesis.learned import Learned
 
 NOTHING: Final = "none"
@@ -250,3 +261,60 @@ def _check_enough(
                         f"pictures of {experiment.sources[role]}, which has {usable} usable ones; "
                         "synthesise more, or choose smaller --ratios."
                     )
+
+
+def join_experiments(earlier: Experiment, wanted: Experiment, root: Path) -> Experiment:
+    """The earlier experiment with the wanted seeds, arms and folders beside its own.
+
+    Args:
+        earlier: What is at `root`.
+        wanted: What is asked for now, without pictures.
+        root: For the message.
+
+    Raises:
+        UserError: They differ in what decides results.
+    """
+    for what in ("folds", "tasks", "labels", "training", "design", "digests"):
+        difference = _difference(what, getattr(earlier, what), getattr(wanted, what))
+        if difference is not None:
+            raise UserError(
+                f"{root} holds another experiment ({difference}); choose another --out, or add "
+                "--overwrite."
+            )
+    arms = [*earlier.arms, *(arm for arm in wanted.arms if arm not in earlier.arms)]
+    _check_routed(earlier.arms, arms, root)
+    return earlier.model_copy(
+        update={
+            "data": wanted.data,
+            "sources": earlier.sources | wanted.sources,
+            "digests": earlier.digests | wanted.digests,
+            "seeds": sorted({*earlier.seeds, *wanted.seeds}),
+            "arms": arms,
+        }
+    )
+
+
+def _check_routed(before: list[Arm], after: list[Arm], root: Path) -> None:
+    routed = any(recipe_of(arm.kind).chosen for arm in before)
+    if routed and candidates(before) != candidates(after):
+        raise UserError(
+            f"{root}: its arm routed has chosen among {len(candidates(before))} ratios; with "
+            "other ratios it is another arm. Choose another --out."
+        )
+
+
+def _difference(what: str, one: Any, other: Any) -> str | None:  # noqa: ANN401 - any JSON value
+    """Where two descriptions differ, in a few words; None where they do not."""
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return None if one == other else f"{what}: {_short(one)} there, {_short(other)} here"
+    # A folder that only one of the runs names does not contradict the other.
+    keys = one.keys() & other.keys() if what == "digests" else one.keys() | other.keys()
+    for key in sorted(keys):
+        if one.get(key) != other.get(key):
+            return f"{what}: {key} {_short(one.get(key))} there, {_short(other.get(key))} here"
+    return None
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:37] + "…"

@@ -21,11 +21,12 @@ from training.experiment.material import Material
 from training.experiment.measuring import (
     Answers,
     calibrate,
+    choose_ratios,
     fit_temperatures,
     prediction_rows,
     record_rows,
 )
-from training.experiment.paired import PairedTrainer, Pool
+from training.experiment.paired import PairedTrainer, Pool, Purpose, Randomness, Rows, Schedule
 from training.experiment.records import (
     PREDICTIONS_FILE,
     RECORDS_FILE,
@@ -37,8 +38,6 @@ from training.experiment.records import (
     unit_folder,
     write_unit,
 )
-from training.experiment.routing import choose_ratios
-from training.experiment.streams import Purpose, Randomness, Rows, Schedule
 
 OnStep = Callable[[int, int], None]
 
@@ -223,7 +222,7 @@ def _same_arm(used_for: Mapping[str, float], arms: Sequence[Arm]) -> Arm | None:
     """The arm whose training is the same, where every task chose one ratio."""
     ratios = set(used_for.values())
     if ratios == {0.0}:
-        return REAL
+        return Arm(kind=REAL)
     return next((arm for arm in arms if ratios == {arm.ratio}), None)
 
 

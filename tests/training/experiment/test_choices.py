@@ -18,9 +18,8 @@ from training.experiment.additions import (
     usable_records,
 )
 from training.experiment.arms import choose_arms
-from training.experiment.measuring import BALANCED_LOSS, measure
+from training.experiment.measuring import BALANCED_LOSS, choose_ratios, measure
 from training.experiment.records import PREDICTIONS, Arm
-from training.experiment.routing import choose_ratios
 
 
 def record(name: str, dynasty: str, form: str, **extra: str) -> Record:

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from training.experiment.statistics.crossed import crossed_mean, satterthwaite
-from training.experiment.statistics.resampling import object_draws
+from training.experiment.statistics.scoring import object_draws
 
 OBJECTS, SEEDS = 80, 6
 

@@ -16,7 +16,7 @@ from porcelain.dataset import load_dataset, write_metadata
 from porcelain.errors import DatasetError, UserError
 from tests.training.experiment.conftest import LEARNED, PHOTOGRAPHS, make_synthetic
 from training.data.split import make_folds, write_split
-from training.experiment.experiment import Running, run_experiment
+from training.experiment.experiment import Running, Shard, run_experiment
 from training.experiment.folds import folds_of
 from training.experiment.preparation import Inputs, Reporter, prepare
 from training.experiment.records import (
@@ -28,7 +28,6 @@ from training.experiment.records import (
     unit_keys,
 )
 from training.experiment.settings import ExperimentSettings
-from training.experiment.shards import Shard
 from training.generator.synthesis.learned import LEARNED_FILE, Learned, write_learned
 
 ARMS = ["real", "mix", "oversample", "routed"]

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from training.experiment.arms import REAL
 from training.experiment.material import Material
-from training.experiment.paired import PairedTrainer
+from training.experiment.paired import PairedTrainer, Purpose, Randomness, Schedule
 from training.experiment.records import Arm, UnitKey
-from training.experiment.streams import Purpose, Randomness, Schedule
 from training.experiment.units import initial_model, lesson_of, weights_digest
 
+REAL = Arm(kind="real")
 ARMS = [
     REAL,
     Arm(kind="mix", ratio=10),

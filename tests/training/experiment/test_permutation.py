@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from training.experiment.statistics.holm import holm
-from training.experiment.statistics.permutation import swap_test
+from training.experiment.statistics.permutation import holm, swap_test
 
 SEEDS, FOLDS, OBJECTS = 5, 4, 60
 STRATA = np.repeat([0, 1, 2], [3, 17, 40])

@@ -1,8 +1,8 @@
 import pytest
 
 from tests.training.experiment.constructed import COPIES, MIX, MIX5, REAL, ROUTED
+from training.experiment.arms import pairs
 from training.experiment.records import Arm
-from training.experiment.statistics.comparisons import pairs
 from training.experiment.statistics.recommendation import points, recommend
 from training.experiment.statistics.results import Comparison, Measure
 

@@ -19,8 +19,7 @@ from tests.training.experiment.constructed import (
 from training.experiment.commands import app
 from training.experiment.records import Arm, UnitKey
 from training.experiment.report.charts import ratio_chart, scale, size_chart
-from training.experiment.report.page import p_value, tick
-from training.experiment.report.report import report_experiment
+from training.experiment.report.report import p_value, report_experiment, tick
 from training.experiment.statistics.analysis import AnalysisSettings
 from training.experiment.statistics.results import ExperimentReport, Measure
 from training.experiment.statistics.simulation import World

@@ -1,6 +1,6 @@
 import numpy as np
 
-from training.experiment.statistics.resampling import object_draws
+from training.experiment.statistics.scoring import object_draws
 
 STRATA = np.repeat([0, 1, 2, 3], [1, 2, 5, 60])
 

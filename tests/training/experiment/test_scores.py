@@ -4,8 +4,12 @@ from sklearn.metrics import f1_score
 
 from training.classifier.evaluation.reliability import calibration_error, reliability_bins
 from training.experiment.statistics.answers import ArmAnswers
-from training.experiment.statistics.calibration import calibration_errors
-from training.experiment.statistics.scores import class_f1, contributions, macro_weights
+from training.experiment.statistics.scoring import (
+    calibration_errors,
+    class_f1,
+    contributions,
+    macro_weights,
+)
 
 CLASSES = 5
 

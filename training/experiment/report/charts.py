@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from training.experiment.statistics.comparisons import OVERSAMPLE, REAL, UNFILTERED, UNTUNED
+from training.experiment.arms import OVERSAMPLE, REAL, UNFILTERED, UNTUNED
 from training.experiment.statistics.results import ClassGain, Measure, TaskResult
 
 _STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)

@@ -16,6 +16,8 @@ Letters 36, 1997; Chung and Romano, Annals of Statistics 41, 2013). Two-sided.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from training.experiment.statistics.answers import FloatArray, IntArray
@@ -90,3 +92,17 @@ def _statistic(
     variance = values.var(axis=1, ddof=1) / seeds + shared
     result: FloatArray = np.abs(values.mean(axis=1)) / np.sqrt(variance + _TINY)
     return result
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values, in the order given (Holm, Scandinavian Journal of Statistics 6, 1979).
+
+    Rejecting those below 0.05 rejects any true hypothesis of the family with at most 5 %
+    probability, however the tests depend on each other.
+    """
+    count = len(p_values)
+    order = np.argsort(p_values, kind="stable")
+    stepped = np.asarray(p_values, dtype=np.float64)[order] * np.arange(count, 0, -1)
+    adjusted = np.empty(count)
+    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
+    return [float(value) for value in adjusted]

@@ -22,9 +22,9 @@ from scipy import optimize, stats
 from porcelain.dataset import Dataset
 from porcelain.errors import UserError
 from porcelain.vocabulary import TASKS
+from training.experiment.arms import REAL
 from training.experiment.records import Results
 from training.experiment.statistics.answers import read_answers
-from training.experiment.statistics.comparisons import REAL
 from training.experiment.statistics.crossed import Estimate, satterthwaite
 from training.experiment.statistics.scoring import ScoredTask, score
 from training.experiment.statistics.simulation import World, simulate

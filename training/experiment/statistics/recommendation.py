@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from training.experiment.arms import OVERSAMPLE, REAL
 from training.experiment.records import Arm
-from training.experiment.statistics.comparisons import OVERSAMPLE, REAL
 from training.experiment.statistics.results import (
     Comparison,
     Measure,

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from training.experiment.statistics.comparisons import Family
+from training.experiment.arms import Family
 
 LEVEL: Final = 0.05
 """Of significance, corrected."""

@@ -1,4 +1,13 @@
-"""Every arm's scores of one task, plain and under draws of the objects, ready to be compared."""
+"""Every arm's scores of one task, plain and under draws of the objects, ready to be compared.
+
+F1-macro here is the mean over the classes that occur among the tested pictures, so that every arm
+is averaged over the same classes; an answer that names any other class is a mistake.
+
+Drawing n of a class's n objects with replacement varies by (n - 1)/n of what it should: half of
+it for a class of two. The rescaled bootstrap of survey sampling (Rao and Wu, JASA 83, 1988) draws
+n - 1 and counts each n/(n - 1) times, which makes the variance of every stratum right. Drawing
+within classes keeps every class in every draw, so that all draws average the same classes.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +16,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.experiment.statistics.answers import FloatArray, IntArray, TaskAnswers, paired
-from training.experiment.statistics.calibration import calibration_errors
+from training.classifier.evaluation.reliability import BINS
+from training.experiment.statistics.answers import (
+    ArmAnswers,
+    FloatArray,
+    IntArray,
+    TaskAnswers,
+    paired,
+)
 from training.experiment.statistics.crossed import Estimate, crossed_mean
-from training.experiment.statistics.resampling import object_draws
 from training.experiment.statistics.results import Measure
-from training.experiment.statistics.scores import class_f1, macro_weights
 
 
 @dataclass(frozen=True)
@@ -125,3 +138,138 @@ def measure(estimate: Estimate) -> Measure:
         standard_error=estimate.standard_error,
         degrees=estimate.degrees,
     )
+
+
+def class_f1(
+    truth: IntArray, predicted: IntArray, objects: IntArray, weights: FloatArray, classes: int
+) -> FloatArray:
+    """F1 per seed, weighting and class, the folds of a seed pooled.
+
+    Args:
+        truth: Class indices [N].
+        predicted: Class indices [S, N].
+        objects: Object of each picture [N].
+        weights: Weight of each object in W weightings [W, G]. All ones is the plain score.
+        classes: Their number C.
+
+    Returns:
+        [S, W, C]; 0 for a class that neither occurs nor is predicted.
+    """
+    seeds, count = len(predicted), weights.shape[1]
+    right = np.where(predicted == truth, truth, -1)
+    occurring = weights @ _table(truth[None], objects, count, classes)
+    answered = weights @ _table(predicted, objects, count, classes)
+    correct = weights @ _table(right, objects, count, classes)
+    shape = (len(weights), seeds, classes)
+    both = occurring[:, None, :] + answered.reshape(shape)
+    f1 = np.zeros(shape)
+    np.divide(2.0 * correct.reshape(shape), both, out=f1, where=both > 0)
+    return f1.transpose(1, 0, 2)
+
+
+def macro_weights(occurring: IntArray) -> FloatArray:
+    """The weight of each class in F1-macro [C]: equal where it occurs, else 0."""
+    present = occurring > 0
+    return present / max(int(present.sum()), 1)
+
+
+def contributions(
+    truth: IntArray,
+    first: IntArray,
+    second: IntArray,
+    objects: IntArray,
+    class_weights: FloatArray,
+) -> FloatArray:
+    """What each object adds to the difference of two arms in a weighted mean of class F1.
+
+    With t hits among d = occurring + predicted pictures F1 is 2t/d. Linearised at the midpoint of
+    both arms, the difference is a sum over pictures. The midpoint stays where it is when the arms
+    are swapped, for all pictures or for some: a swap only turns the sign of a contribution, which
+    is what makes the permutation test (`permutation.swap_test`) exact and fast.
+
+    Args:
+        truth: Class indices [N].
+        first: Answers of one arm [S, N].
+        second: Answers of the other [S, N].
+        objects: Object of each picture [N].
+        class_weights: Weight of each class [C].
+
+    Returns:
+        [S, G]; each row sums to the linearised difference of that seed.
+    """
+    classes = len(class_weights)
+    occurring = np.bincount(truth, minlength=classes)
+    hits = (_count(truth, first, classes) + _count(truth, second, classes)) / 2.0
+    answered = (_count(first, first, classes) + _count(second, second, classes)) / 2.0
+    both = np.maximum(occurring + answered, 1.0)
+    per_hit = 2.0 * class_weights / both
+    per_answer = per_hit * hits / both
+    seed = np.arange(len(first))[:, None]
+    right = (first == truth).astype(np.float64) - (second == truth)
+    values = right * per_hit[:, truth] - per_answer[seed, first] + per_answer[seed, second]
+    size = int(objects.max(initial=-1)) + 1
+    cells = seed * size + objects
+    sums = np.bincount(cells.ravel(), values.ravel(), len(first) * size)
+    return sums.reshape(len(first), size).astype(np.float64)
+
+
+def _count(truth: IntArray, predicted: IntArray, classes: int) -> FloatArray:
+    """Pictures per seed and class [S, C] on which `predicted` equals `truth`."""
+    equal = predicted == truth
+    cells = np.arange(len(predicted))[:, None] * classes + predicted
+    counts = np.bincount(cells[equal], minlength=len(predicted) * classes)
+    return counts.reshape(len(predicted), classes).astype(np.float64)
+
+
+def _table(classes: IntArray, objects: IntArray, count: int, size: int) -> FloatArray:
+    """Pictures per object, seed and class [G, S * C]; class -1 is left out."""
+    seeds = len(classes)
+    cells = (objects * seeds + np.arange(seeds)[:, None]) * size + classes
+    counts = np.bincount(cells[classes >= 0], minlength=count * seeds * size)
+    return counts.reshape(count, seeds * size).astype(np.float64)
+
+
+def calibration_errors(
+    answers: ArmAnswers, truth: IntArray, objects: IntArray, weights: FloatArray
+) -> FloatArray:
+    """Mean gap between confidence and accuracy, as `reliability.calibration_error` measures it.
+
+    Args:
+        answers: Of one arm.
+        truth: Class indices [N].
+        objects: Object of each picture [N].
+        weights: Weight of each object in W weightings [W, G].
+
+    Returns:
+        [S, W], the folds of a seed pooled.
+    """
+    gaps = answers.confidence - (answers.predicted == truth)
+    index = np.minimum((answers.confidence * BINS).astype(np.int64), BINS - 1)
+    pictures = weights @ np.bincount(objects, minlength=weights.shape[1])
+    errors = []
+    for bins, gap in zip(index, gaps, strict=True):
+        table = np.bincount(objects * BINS + bins, gap, weights.shape[1] * BINS)
+        errors.append(np.abs(weights @ table.reshape(-1, BINS)).sum(axis=1) / pictures)
+    return np.asarray(errors)
+
+
+def object_draws(strata: IntArray, draws: int, seed: int) -> FloatArray:
+    """How often each object counts in each draw [draws, G].
+
+    The only object of a class counts once in every draw: it says nothing about how others would
+    have fared, and cross-validation never learned its class when it was tested.
+
+    Args:
+        strata: The class of each object [G].
+        draws: How many.
+        seed: Of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    weights = np.ones((draws, len(strata)))
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        size = len(members)
+        if size > 1:
+            drawn = rng.multinomial(size - 1, np.full(size, 1.0 / size), size=draws)
+            weights[:, members] = drawn * (size / (size - 1))
+    return weights
