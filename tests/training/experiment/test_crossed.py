@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from training.classifier.evaluation.bootstrap import choose_stand_ins, smoothed_draws
 from training.experiment.statistics.crossed import crossed_mean, satterthwaite
-from training.experiment.statistics.scoring import object_draws
 
 OBJECTS, SEEDS = 80, 6
 
@@ -12,7 +12,8 @@ def linear(rng, seed_effect, object_effect, answer_effect):
     """A score that is a plain mean over objects, so that its true variance is known."""
     values = rng.normal(0, answer_effect, (SEEDS, OBJECTS))
     values += rng.normal(0, seed_effect, (SEEDS, 1)) + rng.normal(0, object_effect, OBJECTS)
-    draws = object_draws(np.zeros(OBJECTS, dtype=int), 300, int(rng.integers(1 << 30)))
+    one = choose_stand_ins(np.zeros(OBJECTS, dtype=int), np.arange(OBJECTS), np.array([True]), 0)
+    draws = smoothed_draws(one, 300, int(rng.integers(1 << 30)))
     scores = values.mean(axis=1)[:, None]
     drawn = (values @ draws.T / OBJECTS)[:, :, None]
     return crossed_mean(scores, drawn, np.ones(1), np.array([OBJECTS]))

@@ -24,6 +24,7 @@ from training.classifier.evaluation.bootstrap import (
     FloatArray,
     IntArray,
     interval,
+    macro_draws,
     object_weights,
     scores,
     totals,
@@ -118,7 +119,9 @@ def compare_bundles(
         unreadable=len(kept) - len(records),
         resamples=resamples,
         seed=seed,
-        tasks={task: _compare_task(task, contestants, rows, records, drawn) for task in tasks},
+        tasks={
+            task: _compare_task(task, contestants, rows, records, drawn, seed) for task in tasks
+        },
     )
     if out is not None:
         # Drawing is needed only here, and imports the template engine.
@@ -204,11 +207,14 @@ def _compare_task(
     rows: Sequence[npt.NDArray[np.intp]],
     records: Sequence[Record],
     drawn: tuple[IntArray, FloatArray],
+    seed: int,
 ) -> TaskComparison:
     names = [one.bundle.classifier.labels[task] for one in contestants]
     truth = [record.labels.get(task) for record in records]
     there = np.array([label is not None for label in truth], dtype=bool)
-    every = sorted({*names[0], *names[1], *(label for label in truth if label is not None)})
+    both = {*names[0]} & {*names[1]}
+    others = {*names[0], *names[1], *(label for label in truth if label is not None)} - both
+    every = [*sorted(both), *sorted(others)]
     index = {label: i for i, label in enumerate(every)}
     labels = np.array([index[label] for label in truth if label is not None], dtype=np.int64)
     tables = [
@@ -220,9 +226,14 @@ def _compare_task(
         return TaskComparison.unmeasured(task)
     found = [table.argmax(axis=1) for table in tables]
     each = [scores(labels, answers, objects, weights) for answers in found]
+    # The same seed draws the same for both, so that they stay paired.
+    macro = [
+        macro_draws(labels, answers, objects, len(both), resamples=len(weights), seed=seed)
+        for answers in found
+    ]
     point = [scores(labels, answers, np.zeros_like(labels), np.ones((1, 1))) for answers in found]
     measures = {
-        "f1_macro": _paired([p.f1_macro[0] for p in point], [e.f1_macro for e in each]),
+        "f1_macro": _paired([p.f1_macro[0] for p in point], [m.f1_macro for m in macro]),
         "accuracy": _paired([p.accuracy[0] for p in point], [e.accuracy for e in each]),
         "log_loss": _log_losses(tables, labels, names, index, objects, weights),
     }

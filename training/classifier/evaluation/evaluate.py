@@ -134,7 +134,12 @@ def _summarise(
         mean=MeanScores(
             f1_macro=float(np.mean(scored)) if scored else None,
             f1_macro_interval=mean_f1_interval(
-                predictions.labels, answers, predictions.objects, resamples=resamples, seed=seed
+                predictions.labels,
+                answers,
+                {task: rows.shape[1] for task, rows in predictions.probabilities.items()},
+                predictions.objects,
+                resamples=resamples,
+                seed=seed,
             ),
         ),
         doubt=evaluate_doubt(info, predictions, resamples=resamples, seed=seed),

@@ -12,6 +12,7 @@ from training.classifier.evaluation.bootstrap import (
     FloatArray,
     IntArray,
     interval,
+    macro_draws,
     object_weights,
     scores,
     totals,
@@ -85,6 +86,7 @@ def evaluate_predictions(
             weights,
             None if temperatures is None else temperatures[task],
             None if thresholds is None else thresholds[task],
+            seed,
         )
         for task in probabilities
     }
@@ -93,20 +95,35 @@ def evaluate_predictions(
 def mean_f1_interval(
     labels: Mapping[str, npt.ArrayLike],
     predictions: Mapping[str, npt.ArrayLike],
+    named: Mapping[str, int],
     groups: Sequence[str],
     *,
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float] | None:
-    """Interval of the tasks' mean F1-macro, the same objects drawn for every task."""
+    """Interval of the tasks' mean F1-macro; tasks vary together as they do on the same objects.
+
+    Args:
+        labels: Per task, class indices [N]; -1 is unknown and left out.
+        predictions: Per task, the answers [N].
+        named: Per task, how many classes the model can answer.
+        groups: The object that each of the N pictures shows.
+        resamples: Bootstrap draws.
+        seed: Of the draws.
+    """
     objects, weights = object_weights(groups, resamples, seed)
     values = []
     for task, given in labels.items():
         true = np.asarray(given, dtype=np.int64)
         known = true != UNKNOWN
         if known.any():
-            predicted = np.asarray(predictions[task], dtype=np.int64)[known]
-            values.append(scores(true[known], predicted, objects[known], weights).f1_macro)
+            true, predicted = true[known], np.asarray(predictions[task], dtype=np.int64)[known]
+            joint = scores(true, predicted, objects[known], weights).f1_macro
+            own = macro_draws(
+                true, predicted, objects[known], named[task], resamples=resamples, seed=seed
+            )
+            # Each task's own draws in the order of the joint ones (Iman and Conover, 1982).
+            values.append(np.sort(own.f1_macro)[joint.argsort().argsort()])
     return interval(np.mean(values, axis=0)) if values else None
 
 
@@ -118,6 +135,7 @@ def _evaluate_task(
     weights: FloatArray,
     temperature: float | None,
     threshold: float | None,
+    seed: int,
 ) -> TaskEvaluation:
     known = labels != UNKNOWN
     labels, probabilities, objects = labels[known], probabilities[known], objects[known]
@@ -126,6 +144,8 @@ def _evaluate_task(
     confidence, correct = probabilities.max(axis=1), predictions == labels
     f1, balanced, accuracy = (_number(value) for value in _point(labels, predictions))
     draws = scores(labels, predictions, objects, weights)
+    named = probabilities.shape[1]
+    averages = macro_draws(labels, predictions, objects, named, resamples=len(weights), seed=seed)
     matrix = _confusion(labels, predictions, len(classes))
     bins = reliability_bins(confidence, correct)
     bins_before = []
@@ -133,17 +153,16 @@ def _evaluate_task(
         bins_before = reliability_bins(
             uncalibrated(probabilities, temperature).max(axis=1), correct
         )
-    named = probabilities.shape[1]
     occurring = matrix.sum(axis=1)
     return TaskEvaluation(
         support=support,
         objects=len(np.unique(objects)),
         f1_macro=f1,
-        f1_macro_interval=interval(draws.f1_macro),
+        f1_macro_interval=interval(averages.f1_macro),
         accuracy=accuracy,
         accuracy_interval=interval(draws.accuracy),
         balanced_accuracy=balanced,
-        balanced_accuracy_interval=interval(draws.balanced_accuracy),
+        balanced_accuracy_interval=interval(averages.balanced_accuracy),
         **_log_loss(labels, probabilities, objects, weights),
         ece=calibration_error(bins),
         ece_uncalibrated=calibration_error(bins_before),

@@ -3,19 +3,18 @@
 F1-macro here is the mean over the classes that occur among the tested pictures, so that every arm
 is averaged over the same classes; an answer that names any other class is a mistake.
 
-Drawing n of a class's n objects with replacement varies by (n - 1)/n of what it should: half of
-it for a class of two. The rescaled bootstrap of survey sampling (Rao and Wu, JASA 83, 1988) draws
-n - 1 and counts each n/(n - 1) times, which makes the variance of every stratum right. Drawing
-within classes keeps every class in every draw, so that all draws average the same classes.
+Objects are drawn as `classifier evaluate` draws them for the same score
+(`training.classifier.evaluation.bootstrap.smoothed_draws`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from training.classifier.evaluation.bootstrap import choose_stand_ins, class_totals, smoothed_draws
 from training.classifier.evaluation.reliability import BINS
 from training.experiment.statistics.answers import (
     ArmAnswers,
@@ -113,18 +112,26 @@ def score(answers: TaskAnswers, draws: int, seed: int) -> ScoredTask:
         draws: Of the objects.
         seed: Of the draws.
     """
-    weights = object_draws(answers.strata, draws, seed)
+    # The only object of a class was not learned from when it was tested: nothing stands in for it.
+    borrowing = answers.objects_per_class > 1
+    stand_ins = choose_stand_ins(answers.strata, answers.objects, borrowing, seed)
+    weights = smoothed_draws(stand_ins, draws, seed)
     plain = np.ones((1, len(answers.strata)))
-    classes = len(answers.labels)
+    objects, truth = (
+        stand_ins.extend_objects(answers.objects),
+        stand_ins.extend_labels(answers.truth),
+    )
     arms = {}
     for name, arm in answers.arms.items():
-        once, drawn = (
-            class_f1(answers.truth, arm.predicted, answers.objects, w, classes)
-            for w in (plain, weights)
+        once = class_f1(answers.truth, arm.predicted, answers.objects, plain, len(answers.labels))
+        error = calibration_errors(arm, answers.truth, answers.objects, plain)
+        extended = replace(
+            arm,
+            predicted=stand_ins.extend_labels(arm.predicted),
+            confidence=stand_ins.extend(arm.confidence),
         )
-        error, error_drawn = (
-            calibration_errors(arm, answers.truth, answers.objects, w) for w in (plain, weights)
-        )
+        drawn = class_f1(truth, extended.predicted, objects, weights, len(answers.labels))
+        error_drawn = calibration_errors(extended, truth, objects, weights)
         arms[name] = ScoredArm(arm.seeds, once[:, 0], drawn, error, error_drawn[:, :, None])
     return ScoredTask(answers, arms)
 
@@ -155,16 +162,11 @@ def class_f1(
     Returns:
         [S, W, C]; 0 for a class that neither occurs nor is predicted.
     """
-    seeds, count = len(predicted), weights.shape[1]
-    right = np.where(predicted == truth, truth, -1)
-    occurring = weights @ _table(truth[None], objects, count, classes)
-    answered = weights @ _table(predicted, objects, count, classes)
-    correct = weights @ _table(right, objects, count, classes)
-    shape = (len(weights), seeds, classes)
-    both = occurring[:, None, :] + answered.reshape(shape)
-    f1 = np.zeros(shape)
-    np.divide(2.0 * correct.reshape(shape), both, out=f1, where=both > 0)
-    return f1.transpose(1, 0, 2)
+    occurring, answered, correct = class_totals(truth, predicted, objects, weights, classes)
+    both = occurring + answered
+    f1 = np.zeros(both.shape)
+    np.divide(2.0 * correct, both, out=f1, where=both > 0)
+    return f1
 
 
 def macro_weights(occurring: IntArray) -> FloatArray:
@@ -221,14 +223,6 @@ def _count(truth: IntArray, predicted: IntArray, classes: int) -> FloatArray:
     return counts.reshape(len(predicted), classes).astype(np.float64)
 
 
-def _table(classes: IntArray, objects: IntArray, count: int, size: int) -> FloatArray:
-    """Pictures per object, seed and class [G, S * C]; class -1 is left out."""
-    seeds = len(classes)
-    cells = (objects * seeds + np.arange(seeds)[:, None]) * size + classes
-    counts = np.bincount(cells[classes >= 0], minlength=count * seeds * size)
-    return counts.reshape(count, seeds * size).astype(np.float64)
-
-
 def calibration_errors(
     answers: ArmAnswers, truth: IntArray, objects: IntArray, weights: FloatArray
 ) -> FloatArray:
@@ -251,25 +245,3 @@ def calibration_errors(
         table = np.bincount(objects * BINS + bins, gap, weights.shape[1] * BINS)
         errors.append(np.abs(weights @ table.reshape(-1, BINS)).sum(axis=1) / pictures)
     return np.asarray(errors)
-
-
-def object_draws(strata: IntArray, draws: int, seed: int) -> FloatArray:
-    """How often each object counts in each draw [draws, G].
-
-    The only object of a class counts once in every draw: it says nothing about how others would
-    have fared, and cross-validation never learned its class when it was tested.
-
-    Args:
-        strata: The class of each object [G].
-        draws: How many.
-        seed: Of the draws.
-    """
-    rng = np.random.default_rng(seed)
-    weights = np.ones((draws, len(strata)))
-    for stratum in np.unique(strata):
-        members = np.flatnonzero(strata == stratum)
-        size = len(members)
-        if size > 1:
-            drawn = rng.multinomial(size - 1, np.full(size, 1.0 / size), size=draws)
-            weights[:, members] = drawn * (size / (size - 1))
-    return weights
