@@ -20,6 +20,7 @@ Interrupted, the same command goes on from the last epoch of the last fold.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -31,6 +32,7 @@ from rich.table import Table
 from scipy import stats
 from sklearn.metrics import log_loss
 
+from benchmarks.calibration import WHOLE
 from porcelain.dataset import load_dataset
 from porcelain.files import write_json
 from training.classifier.bundling import Fitted
@@ -116,6 +118,7 @@ def main(
         served = fitted.trained
         if not served_only:
             write_json(results[0], _predictions(fitted, fitted.trained))
+            _write_logits(out / "logits" / f"fold{seed}-{WHOLE}.npz", fitted)
             served = refit(fitted, out / f"work-{seed}/refit", told, ("train", "validation"))
         write_json(results[1], _predictions(fitted, served))
     if only:
@@ -132,6 +135,27 @@ def _without_validation(split: Split) -> Split:
     names = dict(split.names)
     names["train"] += names["validation"]
     return replace(split, names=names | {"validation": ()})
+
+
+def _write_logits(file: Path, fitted: Fitted) -> None:
+    """What `benchmarks.calibration` reads: logits without the prior correction, and the priors."""
+    trained, content = fitted.trained, {}
+    logits = {p: trained.predict(fitted.pictures[p].pictures) for p in ("validation", "test")}
+    for part in logits:
+        content[f"{part}-labels"] = fitted.pictures[part].labels.numpy()
+        names = [record.file_name for record in fitted.pictures[part].records]
+        content[f"{part}-names"] = np.array(names)
+    for task, classes in fitted.classes.items():
+        members = [one.log_priors[task].cpu().numpy() for one in trained.trainers]
+        priors = np.mean(members, axis=0)
+        counts = Counter(record.labels[task] for record in fitted.pictures["train"].records)
+        content[f"classes-{task}"] = np.array(classes)
+        content[f"counts-{task}"] = np.array([counts[label] for label in classes])
+        content[f"priors-{task}"] = priors
+        for part, values in logits.items():
+            content[f"{part}-{task}"] = values[task] + trained.settings.prior_correction * priors
+    file.parent.mkdir(exist_ok=True)
+    np.savez_compressed(file, **content)
 
 
 def _predictions(fitted: Fitted, trained: Trained) -> dict[str, Any]:

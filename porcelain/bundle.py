@@ -21,7 +21,9 @@ from porcelain.label_prior import Combination as Combination
 from porcelain.label_prior import KnownFacts
 from porcelain.preparation import ResizeRule
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""What this version writes. It reads version 1 too, whose abstention thresholds state no
+confidence."""
 MANIFEST_FILE = "bundle.json"
 ALLOWED_SUFFIXES = frozenset({".onnx", ".safetensors", ".json", ".yaml", ".png"})
 
@@ -55,6 +57,7 @@ class TaskMetrics(BaseModel):
     balanced_accuracy: Interval
     accuracy: Interval
     expected_calibration_error: float
+    log_loss: float | None = None
 
 
 class ClassifierInfo(BaseModel):
@@ -68,7 +71,12 @@ class ClassifierInfo(BaseModel):
         backbone: timm's model name.
         temperatures: Softmax temperature per task, already applied inside the graph.
         abstention_thresholds: Per task, the probability under which the service abstains.
-        selective_accuracy: The accuracy that answers above the threshold are meant to have.
+        selective_accuracy: The accuracy that answers above the threshold have, or, in a task with a
+            caveat, are meant to have.
+        selective_confidence: The chance, over validation sets, that they have it; None in bundles
+            whose thresholds were chosen without a bound.
+        abstention_caveats: By task whose threshold carries no guarantee, one sentence that says
+            why.
         activation_grid: Height and width of the maps that explain an answer.
         metrics: Results on the test part, of the graph that did not learn from it
             (`Bundle.measured_graph`); empty where there was none.
@@ -90,11 +98,19 @@ class ClassifierInfo(BaseModel):
     temperatures: dict[str, float]
     abstention_thresholds: dict[str, float]
     selective_accuracy: float
+    selective_confidence: float | None = None
+    abstention_caveats: dict[str, str] = {}
     activation_grid: tuple[int, int]
     metrics: dict[str, TaskMetrics] = {}
     in_domain_threshold: float | None = None
     conformity: dict[str, dict[str, list[float]]] = {}
     known_facts: KnownFacts | None = None
+
+    def abstention_caveat(self, task: str) -> str | None:
+        """Why a task's threshold guarantees no accuracy; None where it does."""
+        if self.selective_confidence is None:
+            return "The threshold was chosen without a confidence bound; train again for one."
+        return self.abstention_caveats.get(task)
 
 
 class BaseModelReference(BaseModel):
@@ -157,7 +173,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     kind: Literal["classifier", "generator"]
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     version: str
@@ -298,10 +314,10 @@ def _read_manifest(path: Path) -> Manifest:
     except (OSError, ValueError) as error:
         raise BundleError(f"{file} is not readable JSON: {error}") from error
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in (1, SCHEMA_VERSION):
         raise BundleError(
             f"{file} has schema version {version!r}; this porcelain {__version__} reads "
-            f"version {SCHEMA_VERSION}."
+            f"versions 1 and {SCHEMA_VERSION}."
         )
     try:
         return Manifest.model_validate(content)

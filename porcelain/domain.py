@@ -23,7 +23,10 @@ EXPLAINED: Final = 0.9
 
 MOST_DIRECTIONS: Final = 256
 KEPT: Final = 0.95
-"""Share of validation pictures that the threshold calls in the domain."""
+"""Share of pictures like the training pictures that the threshold is to call in the domain."""
+
+LEAST_SCORES: Final = 19
+"""The fewest validation pictures from which a threshold that keeps this share follows."""
 
 _FEW: Final = 32
 """More pictures at once are worth BLAS, and its threads."""
@@ -82,8 +85,17 @@ def likeness(features: npt.NDArray[np.floating], domain: Domain) -> FloatArray:
 
 
 def choose_threshold(scores: npt.NDArray[np.floating]) -> float:
-    """The score that `KEPT` of the validation pictures reach."""
-    return float(np.quantile(scores, 1 - KEPT))
+    """The score that a picture like the training pictures reaches with probability `KEPT`, or more.
+
+    It is the floor((1 - KEPT)(n + 1))-th smallest of n scores, which holds with any n from
+    `LEAST_SCORES` on (split conformal prediction; Angelopoulos and Bates, arXiv 2107.07511). Below
+    that it is the smallest, which keeps n / (n + 1).
+
+    Args:
+        scores: Of pictures that the domain was not fitted on [n], one of each object.
+    """
+    rank = int(np.floor((1 - KEPT) * (len(scores) + 1) + 1e-9))
+    return float(np.sort(scores)[max(rank, 1) - 1])
 
 
 def encode_domain(domain: Domain) -> bytes:

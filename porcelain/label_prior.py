@@ -63,6 +63,7 @@ class FactCalibration(BaseModel):
         known: The tasks that are known, in the order of the bundle's tasks.
         temperatures: Softmax temperature of each other task, applied after the prior.
         abstention_thresholds: Of each other task.
+        abstention_caveats: Of each other task whose threshold guarantees no accuracy: why.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +71,7 @@ class FactCalibration(BaseModel):
     known: list[str]
     temperatures: dict[str, float]
     abstention_thresholds: dict[str, float]
+    abstention_caveats: dict[str, str] = {}
 
 
 class KnownFacts(BaseModel):

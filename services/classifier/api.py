@@ -270,6 +270,10 @@ def _describe(bundle: Bundle, settings: ClassifierSettings, model: dict[str, str
         "metrics": {task: json.loads(m.model_dump_json()) for task, m in info.metrics.items()},
         "abstention_thresholds": info.abstention_thresholds,
         "selective_accuracy": info.selective_accuracy,
+        "selective_confidence": info.selective_confidence,
+        "abstention_caveats": {
+            task: caveat for task in info.labels if (caveat := info.abstention_caveat(task))
+        },
         "in_domain_threshold": info.in_domain_threshold,
         "label_sets": bool(info.conformity),
         "similar": has_index(bundle),

@@ -39,7 +39,8 @@ class Prediction(Schema):
     label: str
     probability: Probability
     abstained: bool = Field(
-        description="The probability is under the task's threshold: ask a person."
+        description="The probability is under the task's threshold: ask a person. What the others "
+        "are worth, /v1/model says: selective_accuracy, selective_confidence, abstention_caveats."
     )
     top: list[Candidate]
 
@@ -170,7 +171,15 @@ class ModelAnswer(Schema):
     labels: dict[str, list[str]] = Field(description="Per task, in index order.")
     metrics: dict[str, TaskMetrics]
     abstention_thresholds: dict[str, float]
-    selective_accuracy: float
+    selective_accuracy: float = Field(
+        description="Accuracy of answers that are not abstained from, in tasks without a caveat."
+    )
+    selective_confidence: float | None = Field(
+        description="The confidence with which they have it; null where the bundle states none."
+    )
+    abstention_caveats: dict[str, str] = Field(
+        description="By task whose threshold guarantees no accuracy: why."
+    )
     in_domain_threshold: float | None = Field(
         description="The least likeness of in_domain; null where the bundle cannot say."
     )

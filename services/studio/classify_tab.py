@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from nicegui import run, ui
@@ -52,7 +53,8 @@ class ClassifyTab:
         self._actions.set_visibility(True)
         try:
             answer = await self._client.classify(data, similar=SIMILAR)
-            self._names = Names.of(await self._client.described())
+            model = await self._client.described()
+            self._names = Names.of(model)
             picture = await run.io_bound(thumbnail, data)
         except PorcelainError as error:
             card.clear()
@@ -66,6 +68,8 @@ class ClassifyTab:
         card.clear()
         with card:
             self._show(name, data, str(picture), answer)
+            for note in abstention_notes(model):
+                ui.label(note).classes("porcelain-quiet")
             if similar:
                 show_similar(similar, list(copies or []), self._names)
 
@@ -138,6 +142,28 @@ def show_warnings(answer: dict[str, Any]) -> None:
         ).classes("porcelain-warning w-full").props("role=alert")
     for warning in answer.get("warnings") or []:
         ui.label(warning).classes("porcelain-warning w-full").props("role=alert")
+
+
+def abstention_notes(model: Mapping[str, Any]) -> list[str]:
+    """What an answer that is not marked "not sure" is worth, in sentences.
+
+    Args:
+        model: What the service says of its model.
+    """
+    caveats = model.get("abstention_caveats") or {}
+    confidence = model.get("selective_confidence")
+    notes = []
+    proved = [task_name(task) for task in model.get("labels") or {} if task not in caveats]
+    if confidence is not None and proved:
+        notes.append(
+            f"Not marked “not sure”: at least {model['selective_accuracy']:.0%} of such answers "
+            f"are right ({', '.join(proved)}; shown on validation pictures with {confidence:.0%} "
+            "confidence)."
+        )
+    for caveat in dict.fromkeys(caveats.values()):
+        tasks = ", ".join(task_name(task) for task in caveats if caveats[task] == caveat)
+        notes.append(f"{tasks}: no accuracy is guaranteed. {caveat}")
+    return notes
 
 
 def _show_task(task: str, prediction: dict[str, Any], names: Names) -> None:

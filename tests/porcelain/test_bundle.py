@@ -51,6 +51,24 @@ def test_a_bundle_is_read_back_and_named_by_its_content(bundle):
     assert Manifest.model_validate_json(again.model_dump_json()) == again
 
 
+def test_a_bundle_of_version_1_is_read_and_states_no_confidence(bundle):
+    content = json.loads((bundle / "bundle.json").read_text())
+    for later in ("selective_confidence", "abstention_caveats"):
+        del content["classifier"][later]
+    alter(bundle, schema_version=1, classifier=content["classifier"])
+    loaded = load_bundle(bundle, "classifier")
+    assert loaded.manifest.schema_version == 1
+    assert loaded.classifier.selective_confidence is None
+    caveat = loaded.classifier.abstention_caveat("glaze")
+    assert caveat is not None
+    assert "without a confidence bound" in caveat
+    proved = INFO.model_copy(
+        update={"selective_confidence": 0.9, "abstention_caveats": {"kiln": "Too few."}}
+    )
+    assert proved.abstention_caveat("glaze") is None
+    assert proved.abstention_caveat("kiln") == "Too few."
+
+
 def test_altered_missing_and_added_files_are_refused(bundle):
     (bundle / "model.onnx").write_bytes(b"grapH")
     with pytest.raises(BundleError, match="SHA-256 differs"):
@@ -93,7 +111,7 @@ def test_links_and_names_that_lead_outside_are_refused(bundle, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 2}, "schema version 2"),
+        ({"schema_version": 3}, "schema version 3"),
         ({"schema_version": None}, "schema version None"),
         ({"kind": "other"}, "kind"),
         ({"name": "../../etc"}, "name"),

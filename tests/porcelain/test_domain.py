@@ -102,6 +102,28 @@ def test_the_memory_is_bounded_and_pictures_may_all_be_alike() -> None:
     assert likeness(np.ones((1, 8)), same)[0] == pytest.approx(1)
 
 
+@pytest.mark.parametrize("count", [20, 50, 103])
+def test_the_threshold_keeps_as_many_as_stated_with_few_pictures_too(count: int) -> None:
+    rng = np.random.default_rng(0)
+    uniform = rng.random((4000, count))  # a score below which a new one falls with that chance
+    kept = 1 - np.mean([choose_threshold(scores) for scores in uniform])
+    assert KEPT - 0.003 <= kept < KEPT + 0.02
+
+
+@pytest.mark.parametrize("count", [20, 50])
+def test_label_sets_hold_as_often_as_stated_with_few_pictures_too(count: int) -> None:
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(400):
+        rows = rng.dirichlet([0.6, 0.4], count + 50)
+        truth = (rng.random(len(rows)) > rows[:, 0]).astype(int)
+        scores = calibration_scores(rows[:count], truth[:count], ["a", "b"])
+        within = limits(scores, ["a", "b"], 0.9)
+        sets = label_sets(rows[count:], ["a", "b"], within)
+        held += ["ab"[t] in chosen for t, chosen in zip(truth[count:], sets, strict=True)]
+    assert np.mean(held) >= 0.9 - 0.01
+
+
 def test_a_memory_that_is_none_is_refused(tmp_path: Path) -> None:
     file = tmp_path / DOMAIN_FILE
     file.write_bytes(b"nothing")

@@ -87,6 +87,8 @@ def write_colour_bundle(folder: Path) -> Path:
         temperatures=dict.fromkeys(LABELS, 1.0),
         abstention_thresholds={**dict.fromkeys(LABELS, 0.5), "type": 1.0},
         selective_accuracy=0.95,
+        selective_confidence=0.9,
+        abstention_caveats={"type": "Too few validation pictures."},
         activation_grid=(GRID, GRID),
         in_domain_threshold=0.95,
         # Of most labels it is sure; of `type_blue` it never was on calibration pictures.

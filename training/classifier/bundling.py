@@ -28,6 +28,8 @@ from porcelain.label_prior import KnownFacts
 from porcelain.occlusion import GRID
 from porcelain.vocabulary import TAXONOMY_FILE
 from training.classifier.calibration import (
+    CONFIDENCE,
+    AbstentionThreshold,
     abstention_threshold,
     apply_temperature,
     fit_temperature,
@@ -38,7 +40,7 @@ from training.classifier.export import export_onnx, verify_onnx
 from training.classifier.features import extract_features
 from training.classifier.known_facts import fit_known_facts
 from training.classifier.model import MultiTaskClassifier, backbones_of
-from training.classifier.records import LabelledPictures
+from training.classifier.records import LabelledPictures, one_per_object
 from training.classifier.settings import TrainSettings
 from training.classifier.similar import SimilarKept, write_index
 from training.classifier.trained import Trained
@@ -97,7 +99,8 @@ def write_classifier(
     trained, pictures = fitted.trained, fitted.pictures
     settings = trained.settings
     validation = pictures["validation"]
-    temperatures, thresholds = _calibrate(trained, validation, settings.selective_accuracy)
+    temperatures = _temperatures(trained, validation)
+    thresholds = _thresholds(trained, validation, temperatures)
     differences = _write_graphs(folder, fitted, final, temperatures)
     served = (final or trained).model
     weights = {k: v.contiguous() for k, v in served.state_dict().items()}
@@ -130,8 +133,12 @@ def write_classifier(
         resize=settings.resize,
         backbone=settings.backbone,
         temperatures=temperatures,
-        abstention_thresholds=thresholds,
+        abstention_thresholds={task: found.threshold for task, found in thresholds.items()},
         selective_accuracy=settings.selective_accuracy,
+        selective_confidence=CONFIDENCE,
+        abstention_caveats={
+            task: found.caveat for task, found in thresholds.items() if found.caveat is not None
+        },
         activation_grid=GRID,
         metrics=_test_metrics(trained, pictures["test"], classes, temperatures),
         in_domain_threshold=write_domains(folder, features, refitted=final is not None),
@@ -164,21 +171,29 @@ def _write_graphs(
     return differences
 
 
-def _calibrate(
-    trained: Trained, validation: LabelledPictures, selective_accuracy: float
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Temperature and abstention threshold per task."""
-    tasks = trained.tasks
-    if len(validation.labels) == 0:
-        return dict.fromkeys(tasks, 1.0), dict.fromkeys(tasks, 0.0)
+def _temperatures(trained: Trained, validation: LabelledPictures) -> dict[str, float]:
+    """Softmax temperature per task."""
     logits = trained.predict(validation.pictures)
-    temperatures, thresholds = {}, {}
-    for column, task in enumerate(tasks):
-        labels = validation.labels[:, column].numpy()
-        temperatures[task] = fit_temperature(logits[task], labels)
-        probabilities = apply_temperature(logits[task], temperatures[task])
-        thresholds[task] = abstention_threshold(probabilities, labels, selective_accuracy)
-    return temperatures, thresholds
+    return {
+        task: fit_temperature(logits[task], validation.labels[:, column].numpy())
+        for column, task in enumerate(trained.tasks)
+    }
+
+
+def _thresholds(
+    trained: Trained, validation: LabelledPictures, temperatures: dict[str, float]
+) -> dict[str, AbstentionThreshold]:
+    """Abstention threshold per task, from one picture of each object."""
+    logits = trained.predict(validation.pictures)
+    chosen = one_per_object(validation.records)
+    return {
+        task: abstention_threshold(
+            apply_temperature(logits[task][chosen], temperatures[task]),
+            validation.labels[chosen, column].numpy(),
+            trained.settings.selective_accuracy,
+        )
+        for column, task in enumerate(trained.tasks)
+    }
 
 
 def _known_facts(
@@ -187,13 +202,14 @@ def _known_facts(
     """What the bundle needs to use facts about a piece."""
     trained, validation = fitted.trained, fitted.pictures["validation"]
     logits = trained.predict(validation.pictures)
+    chosen = one_per_object(validation.records)
     every = [record for part in fitted.pictures.values() for record in part.records]
     return fit_known_facts(
         fitted.classes,
         fitted.pictures["train"].records,
         None if final is None else every,
-        {task: apply_temperature(logits[task], temperatures[task]) for task in trained.tasks},
-        {task: validation.labels[:, i].numpy() for i, task in enumerate(trained.tasks)},
+        {t: apply_temperature(logits[t][chosen], temperatures[t]) for t in trained.tasks},
+        {t: validation.labels[chosen, i].numpy() for i, t in enumerate(trained.tasks)},
         trained.settings.selective_accuracy,
     )
 

@@ -16,7 +16,7 @@ from porcelain.domain import (
 from porcelain.files import write_bytes
 from training.classifier.calibration import LEAST_PICTURES, apply_temperature
 from training.classifier.features import Features
-from training.classifier.records import LabelledPictures
+from training.classifier.records import LabelledPictures, one_per_object
 from training.classifier.trained import Trained
 
 
@@ -30,17 +30,18 @@ def conformity(
 
     Args:
         trained: A model that did not learn from validation.
-        validation: Its prepared pictures.
+        validation: Its prepared pictures; one of each object counts.
         classes: Labels per task in index order.
         temperatures: Per task.
     """
     if len(validation.labels) == 0:
         return {}
     logits = trained.predict(validation.pictures)
+    chosen = one_per_object(validation.records)
     return {
         task: calibration_scores(
-            apply_temperature(logits[task], temperatures[task]),
-            validation.labels[:, column].numpy(),
+            apply_temperature(logits[task][chosen], temperatures[task]),
+            validation.labels[chosen, column].numpy(),
             classes[task],
         )
         for column, task in enumerate(trained.tasks)

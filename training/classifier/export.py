@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from porcelain.errors import PorcelainError
 from porcelain.predictor import FEATURES, INPUT
+from training.classifier.calibration import LEAST_PROBABILITY
 from training.classifier.model import MultiTaskClassifier
 
 OPSET = 20
@@ -55,12 +56,13 @@ class ServingModel(nn.Module):
         return (*self.probabilities(features), features)
 
     def probabilities(self, features: Tensor) -> list[Tensor]:
-        """Calibrated probabilities [B, classes], a tensor per task."""
-        logits = self.model.classify(features)
-        return [
-            torch.softmax(logits[task] / self.temperatures[task], dim=1)
-            for task in self.model.tasks
-        ]
+        """Calibrated probabilities [B, classes], a tensor per task, as `apply_temperature`'s."""
+        found = []
+        for task, logits in self.model.classify(features).items():
+            rest = 1.0 - LEAST_PROBABILITY * logits.shape[1]
+            shares = torch.softmax(logits / self.temperatures[task], dim=1)
+            found.append(LEAST_PROBABILITY + rest * shares)
+        return found
 
 
 def export_onnx(

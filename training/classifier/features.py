@@ -14,7 +14,7 @@ from porcelain.dataset import Record
 from porcelain.preparation import CROP, prepare
 from training.classifier.calibration import FloatArray
 from training.classifier.export import ServingModel
-from training.classifier.records import LabelledPictures
+from training.classifier.records import LabelledPictures, one_per_object
 from training.classifier.settings import TrainSettings
 from training.classifier.trained import Trained
 from training.data.split import SUBSETS
@@ -28,7 +28,7 @@ class Features:
 
     Attributes:
         train: Of the training part [N, F], by the model that was measured.
-        validation: Of the validation part [M, F], by the same.
+        validation: Of one picture of each object of the validation part [M, F], by the same.
         served: Of every picture that the served model has learned from [K, F], by that model.
         records: These pictures' rows [K].
     """
@@ -53,6 +53,7 @@ def extract_features(
     """
     train = _features(trained, pictures["train"])
     validation = _features(trained, pictures["validation"])
+    validation = validation[one_per_object(pictures["validation"].records)]
     if final is None:
         return Features(train, validation, train, pictures["train"].records)
     parts = [pictures[part] for part in SUBSETS if len(pictures[part].labels)]

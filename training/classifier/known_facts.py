@@ -137,7 +137,7 @@ def calibrate(
     for size in range(1, min(MOST_CALIBRATED, len(classes) - 1) + 1):
         for known in combinations(classes, size):
             there = np.all([labels[task] >= 0 for task in known], axis=0)
-            temperatures, thresholds = {}, {}
+            temperatures, thresholds, caveats = {}, {}, {}
             for task in classes:
                 if task in known or (labels[task][there] >= 0).sum() < LEAST_PICTURES:
                     continue
@@ -147,15 +147,17 @@ def calibrate(
                 scaled = np.exp(logarithms / temperature)
                 scaled /= scaled.sum(axis=1, keepdims=True)
                 temperatures[task] = temperature
-                thresholds[task] = abstention_threshold(
-                    scaled, labels[task][there], selective_accuracy
-                )
+                found = abstention_threshold(scaled, labels[task][there], selective_accuracy)
+                thresholds[task] = found.threshold
+                if found.caveat is not None:
+                    caveats[task] = found.caveat
             if temperatures:
                 calibrations.append(
                     FactCalibration(
                         known=list(known),
                         temperatures=temperatures,
                         abstention_thresholds=thresholds,
+                        abstention_caveats=caveats,
                     )
                 )
     return calibrations

@@ -11,6 +11,20 @@ from training.classifier.settings import LossName
 UNKNOWN = -1
 
 
+def log_priors(counts: Tensor) -> Tensor:
+    """Log share of the training pictures that each class has [classes], for prior correction.
+
+    Args:
+        counts: Training pictures per class [classes].
+
+    Returns:
+        0 for a class without pictures: what was never taught is not to be raised as what is rare.
+    """
+    number = counts.float()
+    shares = torch.log((number + 0.5) / (number + 0.5).sum())
+    return shares.where(number > 0, 0.0)
+
+
 class MultiTaskLoss(nn.Module):
     """Sum over tasks of the cross-entropy over pictures whose label is known.
 

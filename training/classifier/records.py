@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -22,6 +23,18 @@ class LabelledPictures:
     pictures: Pictures
     labels: Tensor
     records: tuple[Record, ...] = ()
+
+
+def one_per_object(records: Sequence[Record]) -> list[int]:
+    """Indices of the first picture of each object.
+
+    Pictures of one object are right or wrong together, so that only one of them counts where a
+    guarantee rests on independent pictures.
+    """
+    first: dict[str, int] = {}
+    for index, record in enumerate(records):
+        first.setdefault(record.object_id or record.file_name, index)
+    return list(first.values())
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from porcelain.preparation import DEFAULT_SIZE, ResizeRule
 
 LossName = Literal["logit-adjusted", "class-balanced", "cross-entropy"]
+
+CORRECTED: Final[LossName] = "cross-entropy"
+"""The loss that leaves imbalance to prior correction."""
+
+PRIOR_CORRECTION: Final = 0.25
+"""Least that rare classes need: `benchmarks.calibration` compares it with more and with none."""
 
 
 class AugmentationSettings(BaseModel):
@@ -49,7 +55,8 @@ class TrainSettings(BaseModel):
         warmup_epochs: Linear rise of the rate before its cosine fall.
         loss: How imbalance is met while training.
         prior_correction: How far predictions are moved towards rare classes after training, as a
-            share of log class frequency (tau of post-hoc logit adjustment, arXiv 2007.07314).
+            share of log class frequency (tau of post-hoc logit adjustment, arXiv 2007.07314). It
+            belongs to cross-entropy; the other losses meet imbalance already, and have 0.
         label_smoothing: Share of the target spread over all classes.
         dropout: On the shared features.
         mixup: Beta parameter of mixup; 0 turns it off.
@@ -86,7 +93,9 @@ class TrainSettings(BaseModel):
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.5
     loss: LossName = "cross-entropy"
-    prior_correction: Annotated[float, Field(ge=0, le=2)] = 0.5
+    prior_correction: Annotated[float, Field(ge=0, le=2)] = Field(
+        default_factory=lambda given: PRIOR_CORRECTION if given.get("loss") == CORRECTED else 0.0
+    )
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     mixup: Annotated[float, Field(ge=0)] = 0.0
@@ -102,6 +111,17 @@ class TrainSettings(BaseModel):
     refit: bool = True
     seed: int = 0
     augmentation: AugmentationSettings = AugmentationSettings()
+
+    @field_validator("prior_correction")
+    @classmethod
+    def _corrects_once(cls, share: float, given: ValidationInfo) -> float:
+        loss = given.data.get("loss", CORRECTED)
+        if share > 0 and loss != CORRECTED:
+            raise ValueError(
+                f"{share:g} would correct imbalance twice, as the loss {loss} does it already; "
+                f"leave it out, or take --loss {CORRECTED}"
+            )
+        return share
 
     def for_pretrained(self) -> TrainSettings:
         """The same settings, resolved, for a backbone with pretrained weights."""

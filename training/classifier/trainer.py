@@ -25,7 +25,7 @@ from torch.utils.tensorboard import SummaryWriter
 from porcelain.files import write_bytes
 from training.classifier.augmentation import augment
 from training.classifier.evaluation.metrics import f1_macro
-from training.classifier.losses import MultiTaskLoss
+from training.classifier.losses import MultiTaskLoss, log_priors
 from training.classifier.model import MultiTaskClassifier
 from training.classifier.optimisation import WeightAverage, build_optimizer, set_rates
 from training.classifier.pictures import batches
@@ -84,11 +84,7 @@ class ClassifierTrainer:
             task: torch.bincount(column[column >= 0], minlength=head.out_features)
             for task, column, head in zip(model.tasks, train.labels.T, model.heads, strict=True)
         }
-        self.log_priors = {
-            # Half a picture more: a class whose pictures were all unreadable stays finite.
-            task: torch.log((count + 0.5) / (count + 0.5).sum()).to(self.device)
-            for task, count in counts.items()
-        }
+        self.log_priors = {task: log_priors(n).to(self.device) for task, n in counts.items()}
         self.loss = MultiTaskLoss(counts, settings.loss, settings.label_smoothing).to(self.device)
         self.optimizer = build_optimizer(model, settings)
         self.average = WeightAverage(self.model, settings.averaging)

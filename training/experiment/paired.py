@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from training.classifier.augmentation import augment
-from training.classifier.losses import MultiTaskLoss
+from training.classifier.losses import MultiTaskLoss, log_priors
 from training.classifier.model import MultiTaskClassifier
 from training.classifier.optimisation import WeightAverage, build_optimizer, set_rates
 from training.classifier.prediction import predict
@@ -190,9 +190,7 @@ class PairedTrainer:
         self._mean = mean.view(1, 3, 1, 1).to(device)
         self._std = std.view(1, 3, 1, 1).to(device)
         counts = self._counts()
-        self._priors = {
-            task: torch.log((count + 0.5) / (count + 0.5).sum()) for task, count in counts.items()
-        }
+        self._priors = {task: log_priors(count) for task, count in counts.items()}
         self._loss = MultiTaskLoss(counts, settings.loss, settings.label_smoothing).to(device)
         self._optimizer = build_optimizer(model, settings)
         self._average = WeightAverage(model, settings.averaging)

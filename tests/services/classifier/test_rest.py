@@ -410,6 +410,8 @@ def test_the_model_describes_itself(server: Server) -> None:
     assert answer.labels == LABELS
     assert answer.model.digest == server.classify(GOOD).json()["model"]["digest"]
     assert answer.preprocessing.input_size == 224
+    assert (answer.selective_accuracy, answer.selective_confidence) == (0.95, 0.9)
+    assert answer.abstention_caveats == {"type": "Too few validation pictures."}
     assert (answer.in_domain_threshold, answer.label_sets, answer.similar) == (0.95, True, True)
     assert answer.names["glaze"]["verdant"].model_dump() == {"en": "verdant", "zh": None}
 

@@ -2,7 +2,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.classifier.losses import MultiTaskLoss
+from porcelain.cli.options import build_settings
+from porcelain.errors import UserError
+from training.classifier.losses import MultiTaskLoss, log_priors
+from training.classifier.settings import TrainSettings
 
 COUNTS = {"glaze": torch.tensor([90, 9, 1]), "type": torch.tensor([50, 50])}
 
@@ -54,3 +57,20 @@ def test_a_class_without_pictures_keeps_the_loss_finite() -> None:
     for rule in ("logit-adjusted", "class-balanced", "cross-entropy"):
         loss = MultiTaskLoss(counts, rule, 0.1)  # type: ignore[arg-type]
         assert torch.isfinite(loss({"glaze": torch.zeros(2, 3)}, torch.tensor([[0], [2]])))
+
+
+def test_imbalance_is_corrected_once() -> None:
+    assert TrainSettings().prior_correction > 0
+    for loss in ("logit-adjusted", "class-balanced"):
+        assert TrainSettings(loss=loss).prior_correction == 0  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=f"--prior-correction: .*{loss} does it already"):
+            build_settings(TrainSettings, loss=loss, prior_correction=0.5)
+        assert build_settings(TrainSettings, loss=loss, prior_correction=0.0).loss == loss
+
+
+def test_a_class_that_was_never_taught_is_not_raised_as_a_rare_one() -> None:
+    shares = log_priors(torch.tensor([90, 9, 0, 1]))
+    assert shares[2] == 0
+    assert shares[3] < shares[1] < shares[0] < 0
+    # Corrected, equal logits favour the rarest class that was taught, and least the absent one.
+    assert (-0.5 * shares).argsort(descending=True).tolist() == [3, 1, 0, 2]

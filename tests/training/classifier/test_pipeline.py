@@ -79,6 +79,10 @@ def test_the_bundle_says_what_it_is(trained: Bundle) -> None:
     assert sum(info.label_counts["glaze"].values()) == 48
     assert set(info.metrics) == set(info.labels)
     assert all(0 <= t <= 1 for t in info.abstention_thresholds.values())
+    # Six validation pictures prove nothing, and the bundle says so.
+    assert info.selective_confidence == 0.9
+    assert set(info.abstention_caveats) == set(info.labels)
+    assert "too few to guarantee" in info.abstention_caveats["glaze"]
     assert info.activation_grid == GRID
     training = json.loads((trained.path / "training.json").read_text())
     assert all(0 <= difference <= 1e-4 for difference in training["onnx_difference"].values())
@@ -115,6 +119,17 @@ def test_the_graph_answers_as_torch_does(trained: Bundle) -> None:
         np.testing.assert_allclose(outputs.probabilities[task], value.numpy(), atol=1e-4)
     assert outputs.features is not None
     np.testing.assert_allclose(outputs.features, features.numpy(), atol=1e-3)
+
+
+def test_the_graph_holds_nothing_for_impossible(photos: Path) -> None:
+    model = MultiTaskClassifier("mobilenetv3_small_050", {"glaze": 3})
+    with torch.no_grad():
+        model.heads[0].bias.copy_(torch.tensor([1e5, 0.0, -1e5]))
+        answers = ServingModel(model.eval(), {"glaze": 0.1})(
+            torch.zeros((1, 64, 64, 3), dtype=torch.uint8)
+        )[0]
+    assert answers.min() > 0
+    assert answers.sum().item() == pytest.approx(1)
 
 
 def test_the_domain_threshold_keeps_the_validation_pictures_that_it_should(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from porcelain.bundle import CLASSIFIER_MODEL_FILE, Bundle, load_bundle
+from porcelain.bundle import CLASSIFIER_MODEL_FILE, Bundle, ClassifierInfo, load_bundle
 from porcelain.dataset import Dataset, load_dataset
 from porcelain.files import atomic_folder, check_free, write_text
 from porcelain.predictor import Predictor
@@ -105,9 +105,12 @@ def _summarise(
         # What a temperature would have been without is not defined where facts came after it.
         temperatures=None if given.known else info.temperatures,
         thresholds=info.abstention_thresholds,
+        training_counts=info.label_counts,
         resamples=resamples,
         seed=seed,
     )
+    tasks = {task: _with_guarantee(task, result, info) for task, result in tasks.items()}
+    losses = [task.log_loss for task in tasks.values() if task.log_loss is not None]
     answers = {task: rows.argmax(axis=1) for task, rows in predictions.probabilities.items()}
     scored = [task.f1_macro for task in tasks.values() if task.f1_macro is not None]
     return Evaluation(
@@ -141,10 +144,25 @@ def _summarise(
                 resamples=resamples,
                 seed=seed,
             ),
+            log_loss=float(np.mean(losses)) if losses else None,
         ),
         doubt=evaluate_doubt(info, predictions, resamples=resamples, seed=seed),
         warnings=[*selection.warnings, *_warnings(tasks, unreadable)],
     )
+
+
+def _with_guarantee(task: str, result: TaskEvaluation, info: ClassifierInfo) -> TaskEvaluation:
+    """The result with what the bundle guarantees of the answers that it gives."""
+    if result.abstention is None:
+        return result
+    caveat = info.abstention_caveat(task)
+    holds = caveat is None
+    given = {
+        "guaranteed": info.selective_accuracy if holds else None,
+        "confidence": info.selective_confidence if holds else None,
+        "caveat": caveat,
+    }
+    return result.model_copy(update={"abstention": result.abstention.model_copy(update=given)})
 
 
 def _warnings(tasks: dict[str, TaskEvaluation], unreadable: list[Unreadable]) -> list[str]:

@@ -89,6 +89,13 @@ def give_facts(
     )
     calibration = prior.calibration(frozenset(tasks))
     thresholds = {} if calibration is None else calibration.abstention_thresholds
+    caveats = dict.fromkeys(
+        others, "Too few validation pictures have these facts to calibrate with."
+    )
+    if calibration is not None and set(calibration.known) == set(tasks):
+        for task in thresholds:
+            caveats.pop(task, None)
+        caveats |= calibration.abstention_caveats
     reason = f"no {' or no '.join(tasks)} that the bundle knows"
     missing = {reason: int((~usable).sum())} if not usable.all() else {}
     return Given(
@@ -105,6 +112,7 @@ def give_facts(
             update={
                 "conformity": {},
                 "abstention_thresholds": info.abstention_thresholds | thresholds,
+                "abstention_caveats": caveats,
             }
         ),
         tasks,

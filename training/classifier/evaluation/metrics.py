@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +14,13 @@ from training.classifier.evaluation.bootstrap import (
     macro_draws,
     object_weights,
     scores,
-    totals,
 )
 from training.classifier.evaluation.reliability import (
     calibration_error,
+    classwise_calibration,
+    mean_of,
     reliability_bins,
+    truth_losses,
     uncalibrated,
 )
 from training.classifier.evaluation.results import (
@@ -60,6 +61,7 @@ def evaluate_predictions(
     *,
     temperatures: Mapping[str, float] | None = None,
     thresholds: Mapping[str, float] | None = None,
+    training_counts: Mapping[str, Mapping[str, int]] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, TaskEvaluation]:
@@ -73,6 +75,7 @@ def evaluate_predictions(
         groups: The object that each of the N pictures shows.
         temperatures: Softmax temperatures already applied, for the calibration error without.
         thresholds: Least probability of an answer that is given, for coverage.
+        training_counts: Training pictures per task and label, for which classes are rare.
         resamples: Bootstrap draws.
         seed: Of the draws. The same objects are drawn for every task.
     """
@@ -86,6 +89,7 @@ def evaluate_predictions(
             weights,
             None if temperatures is None else temperatures[task],
             None if thresholds is None else thresholds[task],
+            None if training_counts is None else training_counts[task],
             seed,
         )
         for task in probabilities
@@ -135,6 +139,7 @@ def _evaluate_task(
     weights: FloatArray,
     temperature: float | None,
     threshold: float | None,
+    training_counts: Mapping[str, int] | None,
     seed: int,
 ) -> TaskEvaluation:
     known = labels != UNKNOWN
@@ -154,6 +159,11 @@ def _evaluate_task(
             uncalibrated(probabilities, temperature).max(axis=1), correct
         )
     occurring = matrix.sum(axis=1)
+    nameable = labels < named
+    losses = truth_losses(probabilities[nameable], labels[nameable])
+    counts = None
+    if training_counts is not None:
+        counts = np.asarray([training_counts.get(name, 0) for name in classes[:named]])
     return TaskEvaluation(
         support=support,
         objects=len(np.unique(objects)),
@@ -163,10 +173,18 @@ def _evaluate_task(
         accuracy_interval=interval(draws.accuracy),
         balanced_accuracy=balanced,
         balanced_accuracy_interval=interval(averages.balanced_accuracy),
-        **_log_loss(labels, probabilities, objects, weights),
+        log_loss=float(losses.mean()) if len(losses) else None,
+        log_loss_interval=interval(mean_of(losses, objects[nameable], weights)),
         ece=calibration_error(bins),
         ece_uncalibrated=calibration_error(bins_before),
         temperature=temperature,
+        classwise_calibration=(
+            None
+            if counts is None
+            else classwise_calibration(
+                probabilities[nameable], labels[nameable], counts, objects[nameable], weights
+            )
+        ),
         abstention=(
             None
             if threshold is None or support == 0
@@ -190,21 +208,6 @@ def _point(labels: IntArray, predictions: IntArray) -> tuple[float, float, float
         float(result.balanced_accuracy[0]),
         float(result.accuracy[0]),
     )
-
-
-def _log_loss(
-    labels: IntArray, probabilities: FloatArray, objects: IntArray, weights: FloatArray
-) -> dict[str, Any]:
-    """Fields of the log loss and its interval, over labels that the model can name."""
-    nameable = labels < probabilities.shape[1]
-    if not nameable.any():
-        return {"log_loss": None, "log_loss_interval": None}
-    given = probabilities[nameable, labels[nameable]]
-    losses = -np.log(np.maximum(given, np.finfo(np.float32).tiny))
-    there = objects[nameable]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        drawn = totals(weights, there, losses) / totals(weights, there, np.ones(len(losses)))
-    return {"log_loss": float(losses.mean()), "log_loss_interval": interval(drawn)}
 
 
 def _number(value: float) -> float | None:
@@ -242,10 +245,7 @@ def _abstention(
     weights: FloatArray,
 ) -> Abstention:
     given = confidence >= threshold
-    with np.errstate(invalid="ignore", divide="ignore"):
-        drawn = totals(weights, objects, (given & correct).astype(np.float64)) / totals(
-            weights, objects, given.astype(np.float64)
-        )
+    drawn = mean_of(correct[given].astype(np.float64), objects[given], weights)
     return Abstention(
         threshold=threshold,
         coverage=float(given.mean()),

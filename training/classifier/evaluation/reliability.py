@@ -1,4 +1,4 @@
-"""Whether a stated probability comes true: reliability bins and the calibration error."""
+"""Whether a stated probability comes true: bins, calibration error, stated mass, log loss."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
-from training.classifier.evaluation.results import ReliabilityBin
+from training.classifier.evaluation.bootstrap import FloatArray, IntArray, interval, totals
+from training.classifier.evaluation.results import (
+    ClasswiseCalibration,
+    ReliabilityBin,
+    StatedMass,
+)
 
-FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 BINS = 15
+RARE = 0.5
+"""A class is rare if it has less than this share of what each would have if all were equal."""
 
 
 def uncalibrated(probabilities: FloatArray, temperature: float) -> FloatArray:
@@ -56,3 +62,62 @@ def calibration_error(bins: list[ReliabilityBin]) -> float | None:
         if part.confidence is not None and part.accuracy is not None
     )
     return float(sum(gaps) / total)
+
+
+def truth_losses(probabilities: FloatArray, labels: IntArray) -> FloatArray:
+    """Negative log probability of each picture's label [N], in nats.
+
+    Args:
+        probabilities: [N, classes].
+        labels: Class indices [N].
+    """
+    truth = probabilities[np.arange(len(labels)), labels]
+    # Bundles of version 1 may say 0 in single precision.
+    return -np.log(np.maximum(truth, np.finfo(np.float32).tiny))
+
+
+def mean_of(values: FloatArray, objects: IntArray, weights: FloatArray) -> FloatArray:
+    """Weighted means of one number per picture [N] under each weighting [W] of the objects."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result: FloatArray = totals(weights, objects, values) / totals(
+            weights, objects, np.ones(len(values))
+        )
+    return result
+
+
+def classwise_calibration(
+    probabilities: FloatArray,
+    labels: IntArray,
+    training_counts: IntArray,
+    objects: IntArray,
+    weights: FloatArray,
+) -> ClasswiseCalibration:
+    """How often rare and common classes are stated, against how often they occur.
+
+    Source: Kull et al., Beyond temperature scaling (arXiv 1910.12656), whose class-wise calibration
+    looks at every class; few pictures of each allow groups of them only.
+
+    Args:
+        probabilities: [N, classes].
+        labels: Class indices [N].
+        training_counts: Training pictures per class [classes].
+        objects: Object of each picture [N].
+        weights: Weight per weighting and object [W, G].
+    """
+    rare = training_counts < RARE * training_counts.sum() / len(training_counts)
+
+    def group(chosen: BoolArray) -> StatedMass:
+        stated, observed = probabilities[:, chosen].sum(axis=1), chosen[labels].astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            drawn = totals(weights, objects, stated) / totals(weights, objects, observed)
+        drawn[~np.isfinite(drawn)] = np.nan  # a draw without one
+        count = int(observed.sum())
+        return StatedMass(
+            classes=int(chosen.sum()),
+            stated=float(stated.sum()),
+            observed=count,
+            stated_over_observed=float(stated.sum()) / count if count else None,
+            stated_over_observed_interval=interval(drawn) if count else None,
+        )
+
+    return ClasswiseCalibration(rare=group(rare), common=group(~rare))

@@ -58,12 +58,47 @@ class Abstention(Result):
         coverage: Share of the pictures that get an answer.
         selective_accuracy: Accuracy of the answers given; null where none is.
         selective_accuracy_interval: Its 95 % interval.
+        guaranteed: The accuracy that the bundle guarantees of these answers; null where none.
+        confidence: The confidence with which it does; null where it guarantees none.
+        caveat: Why it guarantees none; null where it does.
     """
 
     threshold: float
     coverage: float
     selective_accuracy: float | None
     selective_accuracy_interval: Bounds | None
+    guaranteed: float | None = None
+    confidence: float | None = None
+    caveat: str | None = None
+
+
+class StatedMass(Result):
+    """How often a group of classes is said to occur, against how often it does.
+
+    Attributes:
+        classes: How many classes the group has.
+        stated: Pictures that have one of them by the stated probabilities, added up.
+        observed: Pictures that have one of them.
+        stated_over_observed: Their ratio, 1 where probabilities mean what they say; null where none
+            was observed.
+        stated_over_observed_interval: Its 95 % interval.
+    """
+
+    classes: int
+    stated: float
+    observed: int
+    stated_over_observed: float | None
+    stated_over_observed_interval: Bounds | None
+
+
+class ClasswiseCalibration(Result):
+    """Stated mass of rare and of common classes, over the pictures whose label the bundle knows.
+
+    A class is rare if it had less than half an equal share of the training pictures.
+    """
+
+    rare: StatedMass
+    common: StatedMass
 
 
 class NameableOnly(Result):
@@ -81,7 +116,10 @@ class TaskEvaluation(Result):
         support: Pictures with a label.
         objects: Distinct objects among them, the unit of the bootstrap.
         f1_macro: Mean F1 over every label that occurs or was predicted, as scikit-learn has it.
-        log_loss: Mean of -ln p(label) over the pictures whose label the bundle knows.
+        log_loss: Mean negative logarithm of the probability of the true label, over the pictures
+            whose label the bundle knows.
+        classwise_calibration: Whether rare and common classes are stated as often as they occur;
+            null where it is not known which are rare.
         ece: Expected calibration error of the bundle's probabilities.
         ece_uncalibrated: The same before temperature scaling; null without a temperature.
         temperature: The bundle's softmax temperature.
@@ -102,6 +140,7 @@ class TaskEvaluation(Result):
     ece: float | None
     ece_uncalibrated: float | None
     temperature: float | None
+    classwise_calibration: ClasswiseCalibration | None
     abstention: Abstention | None
     classes: dict[str, ClassResult]
     confusion: Confusion
@@ -166,6 +205,7 @@ class MeanScores(Result):
 
     f1_macro: float | None
     f1_macro_interval: Bounds | None
+    log_loss: float | None
 
 
 class Evaluation(Result):
@@ -206,12 +246,33 @@ class Evaluation(Result):
                 _text(task.ece, None),
             )
         mean = _text(self.mean.f1_macro, self.mean.f1_macro_interval)
-        table.add_row("mean", "", mean, "", "", "", "", style="bold")
+        table.add_row("mean", "", mean, "", "", _text(self.mean.log_loss, None), "", style="bold")
         console.print(table)
-        for line in self._doubt():
+        for line in (*self._calibration(), *self._doubt()):
             console.print(line, markup=False, soft_wrap=True)
         for warning in self.warnings:
             console.print(f"Note: {warning}", markup=False, soft_wrap=True)
+
+    def _calibration(self) -> Iterator[str]:
+        """Stated mass of rare and common classes, and what abstention guarantees, a line each."""
+        ratios = [
+            f"{task} {_ratio(found.rare)} and {_ratio(found.common)}"
+            for task, result in self.tasks.items()
+            if (found := result.classwise_calibration) is not None
+        ]
+        if ratios:
+            yield f"Stated over observed frequency, rare and common classes: {', '.join(ratios)}."
+        for task, result in self.tasks.items():
+            if (given := result.abstention) is None:
+                continue
+            said = f"{task}: {given.coverage:.1%} answered, from {given.threshold:.2f} on"
+            if given.selective_accuracy is not None:
+                said += f", {given.selective_accuracy:.1%} of them right"
+            if given.guaranteed is not None:
+                said += f"; {given.guaranteed:.0%} guaranteed ({given.confidence:.0%} confidence)"
+            yield f"{said}."
+            if given.caveat is not None:
+                yield f"{task}: no accuracy is guaranteed. {given.caveat}"
 
     def _doubt(self) -> Iterator[str]:
         """Label sets and likeness, a line each."""
@@ -244,6 +305,7 @@ def _task_metrics(evaluation: TaskEvaluation) -> TaskMetrics:
         ),
         accuracy=_interval(evaluation.accuracy, evaluation.accuracy_interval),
         expected_calibration_error=evaluation.ece or 0.0,
+        log_loss=evaluation.log_loss,
     )
 
 
@@ -251,6 +313,11 @@ def _text(value: float | None, bounds: Bounds | None) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}" if bounds is None else f"{value:.3f}\n{bounds[0]:.3f}–{bounds[1]:.3f}"
+
+
+def _ratio(mass: StatedMass) -> str:
+    value = mass.stated_over_observed
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _interval(value: float | None, bounds: Bounds | None) -> Interval:

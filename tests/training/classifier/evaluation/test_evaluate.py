@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from onnx import numpy_helper
+from rich.console import Console
 
 from porcelain.dataset import write_metadata
 from porcelain.errors import DatasetError, UserError
@@ -55,8 +56,33 @@ def test_scores_and_shape_of_the_machine_output(make_bundle, photographs, tmp_pa
     # Everything right: the sharper probabilities before scaling are the nearer ones.
     assert kind["ece"] > kind["ece_uncalibrated"] > 0
     assert dynasty["abstention"]["coverage"] == 1.0
+    assert 0 < kind["log_loss"] < dynasty["log_loss"]
+    losses = [task["log_loss"] for task in content["tasks"].values()]
+    assert content["mean"]["log_loss"] == pytest.approx(np.mean(losses))
+    assert kind["classwise_calibration"]["rare"]["classes"] == 0
+    assert kind["classwise_calibration"]["common"]["observed"] == 32
     mean = np.mean([task["f1_macro"] for task in content["tasks"].values()])
     assert content["mean"]["f1_macro"] == pytest.approx(mean)
+
+
+def test_what_is_guaranteed_is_said_and_what_is_not(make_bundle, photographs, tmp_path, capsys):
+    promised = {"selective_confidence": 0.9, "abstention_caveats": {"glaze": "Too few of them."}}
+    bundle = make_bundle(knowing=promised)
+    result = evaluate_bundle(bundle, photographs.root, out=tmp_path / "out", resamples=10)
+    kiln, glaze = result.tasks["kiln"].abstention, result.tasks["glaze"].abstention
+    assert (kiln.guaranteed, kiln.confidence, kiln.caveat) == (0.95, 0.9, None)
+    assert (glaze.guaranteed, glaze.confidence, glaze.caveat) == (None, None, "Too few of them.")
+    result.print_summary(Console(width=200))
+    said = capsys.readouterr().out
+    assert "95% guaranteed (90% confidence)" in said
+    assert "glaze: no accuracy is guaranteed. Too few of them." in said
+    page = (tmp_path / "out/report.html").read_text()
+    assert "95 % guaranteed with 90 % confidence" in page
+    assert "No accuracy is guaranteed above the threshold: Too few of them." in page
+    # A bundle of version 1 states no confidence.
+    first = evaluate_bundle(make_bundle(name="first"), photographs.root, resamples=10)
+    assert all(task.abstention.guaranteed is None for task in first.tasks.values())
+    assert all("train again" in task.abstention.caveat for task in first.tasks.values())
 
 
 def test_auto_leaves_out_what_was_learned_from_even_when_renamed(

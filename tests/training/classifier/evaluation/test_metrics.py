@@ -10,6 +10,7 @@ from sklearn.metrics import (
     balanced_accuracy_score,
     confusion_matrix,
     f1_score,
+    log_loss,
     precision_recall_fscore_support,
 )
 
@@ -208,6 +209,42 @@ def test_calibration_error_before_and_after_temperature():
     assert sum(part.count for part in result.reliability) == 20_000
 
 
+def test_log_loss_equals_scikit_learn_and_never_is_infinite():
+    labels, probabilities = made_up()
+    result = evaluate(labels, probabilities)
+    assert result.log_loss == pytest.approx(log_loss(labels, probabilities))
+    assert result.log_loss_interval[0] < result.log_loss < result.log_loss_interval[1]
+    impossible = evaluate(np.array([1]), np.array([[1.0, 0.0]]))
+    assert 0 < impossible.log_loss < 100
+    # A label without a class has no probability, and is counted nowhere here.
+    more = evaluate(
+        np.append(labels, 5), np.vstack([probabilities, probabilities[:1]]), [*"abcdef"]
+    )
+    assert more.log_loss == pytest.approx(result.log_loss)
+
+
+def test_rare_classes_that_are_stated_too_often_are_found():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(8000, 3)) + np.log([0.6, 0.37, 0.03])
+    honest = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (rng.random((8000, 1)) > honest.cumsum(axis=1)).sum(axis=1)
+    counts = {"t": {"c0": 600, "c1": 370, "c2": 30}}
+    true = evaluate(labels, honest, training_counts=counts).classwise_calibration
+    assert (true.rare.classes, true.common.classes) == (1, 2)
+    assert true.rare.observed == (labels == 2).sum()
+    assert true.rare.stated_over_observed == pytest.approx(1, abs=0.1)
+    assert true.common.stated_over_observed == pytest.approx(1, abs=0.01)
+    shifted = honest / np.array([0.6, 0.37, 0.03]) ** 0.5
+    shifted /= shifted.sum(axis=1, keepdims=True)
+    found = evaluate(labels, shifted, training_counts=counts).classwise_calibration
+    assert found.rare.stated_over_observed > 1.8
+    assert found.rare.stated_over_observed_interval[0] > 1.5
+    assert found.common.stated_over_observed < 1
+    assert evaluate(labels, honest).classwise_calibration is None
+    without = evaluate(np.zeros(5, int), honest[:5], training_counts=counts).classwise_calibration
+    assert without.rare.stated_over_observed is None
+
+
 def test_abstention_counts_answers_at_or_above_the_threshold():
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5], [0.3, 0.7]])
     result = evaluate(np.array([0, 0, 0, 1]), probabilities, thresholds={"t": 0.6})
@@ -238,6 +275,7 @@ def test_bundle_metrics_carry_value_and_interval():
     assert stored.f1_macro.low < stored.f1_macro.value < stored.f1_macro.high
     assert stored.support == 400
     assert stored.expected_calibration_error == result.ece
+    assert stored.log_loss == result.log_loss
 
 
 def test_mean_interval_is_narrower_than_the_tasks():
