@@ -19,19 +19,16 @@ from benchmarks.corpus import SHARES, add_input_options, make_corpus
 from benchmarks.references.random_bundle import chosen_bundle
 from benchmarks.stressing.bundles import bundles
 from benchmarks.stressing.disk import disk_full
-from benchmarks.stressing.hostile import hostile
 from benchmarks.stressing.overload import overload
 from benchmarks.stressing.promises import Promise, show
 from benchmarks.stressing.replicas import Setting
-from benchmarks.stressing.stopping import stopping, worker_killed
+from benchmarks.stressing.stopping import worker_killed
 from benchmarks.stressing.traffic import mixed
 
 SCENARIOS: dict[str, Callable[[Setting], list[Promise]]] = {
     "overload": overload,
     "worker-killed": worker_killed,
-    "stopping": stopping,
     "mixed": mixed,
-    "hostile": hostile,
     "bundles": bundles,
     "disk-full": disk_full,
 }

@@ -57,7 +57,7 @@ GENERATOR: Final = Objectives(
 SERVICES: Final = (CLASSIFIER, GENERATOR)
 
 REFUSED_SHARE: Final = 0.01
-"""Answers 429 of all, save to callers over their rate: above it the service is too small."""
+"""Answers 429 of all: above it the service is too small."""
 
 BAD_INPUT_SHARE: Final = 0.5
 """Pictures or requests refused for what they are, of all: above it somebody sends rubbish."""

@@ -8,7 +8,6 @@ from typing import Final
 from monitoring.objectives import BAD_INPUT_SHARE, QUEUE_SECONDS, REFUSED_SHARE, SERVICES
 from monitoring.ruling import API, Clock, Rule, alert, record
 
-NOT_THE_CALLERS: Final = 'reason!="rate_limit"'
 BAD_INPUT: Final = 'status=~"400|408|413|415|422"'
 
 
@@ -70,7 +69,7 @@ def saturation(clock: Clock) -> Iterator[Rule]:
     window = clock.span(300)
     total = f"sum by (job) (rate(porcelain_http_requests_total{{{API}}}[{window}]))"
     shares = {
-        "refused": f"porcelain_refusals_total{{{NOT_THE_CALLERS}}}",
+        "refused": f'porcelain_http_requests_total{{{API},status="429"}}',
         "bad_input": f"porcelain_http_requests_total{{{API},{BAD_INPUT}}}",
     }
     for name, selected in shares.items():

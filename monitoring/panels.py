@@ -212,12 +212,7 @@ def _saturation(service: Objectives) -> tuple[Panel, ...]:
         ),
         Panel(
             "Share refused as too many",
-            {
-                "full": f'job:porcelain_requests_refused:ratio_rate5m{{job="{service.job}"}}',
-                "over their rate": f"sum(rate(porcelain_refusals_total{{{select},"
-                f'reason="rate_limit"}}[{RATE}])) '
-                f"/ sum(rate(porcelain_http_requests_total{{{select}}}[{RATE}]))",
-            },
+            {"full": f'job:porcelain_requests_refused:ratio_rate5m{{job="{service.job}"}}'},
             unit="percentunit",
         ),
         Panel(

@@ -12,15 +12,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from porcelain.bundle import Bundle, ClassifierInfo, Manifest
-from services.admission import Admission
-from services.auth import BearerKeys
-from services.classifier.api import ClassifierApi
 from services.classifier.metrics import ClassifierMetrics, InferenceMetrics
-from services.generator.api import GeneratorApi
 from services.generator.metrics import SECONDS, GeneratorMetrics
 from services.metrics import HttpMetrics, WorkerMetrics
-from services.readiness import Readiness
-from services.rest import RestApp, Route
 
 Kind = Literal["classifier", "generator"]
 KINDS: tuple[Kind, ...] = ("classifier", "generator")
@@ -64,20 +58,6 @@ def metrics(kind: Kind) -> list[Metric]:
         HttpMetrics(SECONDS, registry)
         GeneratorMetrics(bundle, registry)
     return sorted((_metric(one) for one in _collectors(registry)), key=lambda metric: metric.name)
-
-
-def routes(kind: Kind) -> dict[str, Route]:
-    """A service's routes, those that both have among them."""
-    api = ClassifierApi if kind == "classifier" else GeneratorApi
-    own = api.routes(object.__new__(api))  # type: ignore[arg-type]  # it only names its methods
-    app = RestApp(
-        own,
-        admission=Admission(1, 1),
-        readiness=Readiness(None, 1),
-        metrics=HttpMetrics(registry=CollectorRegistry()),
-        keys=BearerKeys(None),
-    )
-    return dict(app._routes)
 
 
 def _collectors(registry: CollectorRegistry) -> Sequence[MetricWrapperBase]:

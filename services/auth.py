@@ -16,7 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Any, Final
+
+from fastapi import Depends
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import Request
 
 from porcelain.errors import UserError
 from porcelain.files import write_text
@@ -30,6 +34,8 @@ _PREFIX: Final = "porcelain_"  # so that secret scanners know a key when they se
 _NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _LINE: Final = re.compile(rf"({_NAME.pattern})\s+sha256:([0-9a-fA-F]{{64}})")
 _LARGEST_FILE: Final = 1024 * 1024
+
+_BEARER: Final = HTTPBearer(auto_error=False)
 
 _Version = tuple[int, int, int]
 
@@ -78,22 +84,34 @@ class BearerKeys:
         """Whether callers need a key."""
         return self._file is not None
 
-    def check(self, authorization: str) -> str | None:
-        """Check an Authorization header, in time that does not depend on the keys.
+    @property
+    def dependencies(self) -> list[Any]:
+        """For routes that only holders of a key may call."""
+        return [Depends(self)] if self.required else []
 
-        Returns:
-            The key's name; None where no keys are needed.
+    async def __call__(
+        self,
+        request: Request,
+        given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+    ) -> None:
+        """Check a request's key; its log entry gets the key's name.
 
         Raises:
             Problem: 401, no key or an unknown one.
         """
-        if self._file is None:
-            return None
-        self._renew(self._file)
-        scheme, _, key = authorization.partition(" ")
-        given = _digest(key.strip())
-        known = [key.name for key in self._keys if hmac.compare_digest(given, key.digest)]
-        if scheme.lower() != "bearer" or not known:
+        request.state.key = self.check(given.credentials if given else "")
+
+    def check(self, key: str) -> str:
+        """The name of a key, found in time that does not depend on the keys.
+
+        Raises:
+            Problem: 401, an unknown key.
+        """
+        if self._file is not None:
+            self._renew(self._file)
+        digest = _digest(key.strip())
+        known = [one.name for one in self._keys if hmac.compare_digest(digest, one.digest)]
+        if not known:
             raise Problem(
                 HTTPStatus.UNAUTHORIZED,
                 "key",

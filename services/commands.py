@@ -56,8 +56,8 @@ def classifier(
     from porcelain.bundle import load_bundle
     from porcelain.errors import UserError
     from services.auth import BearerKeys
-    from services.bento import run
     from services.classifier.settings import ClassifierSettings
+    from services.launch import serve as serve_bento
     from services.settings import environment_of, load_settings
 
     if bundle is None:
@@ -69,7 +69,9 @@ def classifier(
     BearerKeys(settings.key_file)
     # A worker has one core: numpy's threads would spin on those of the others.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    run("services.classifier.service:ClassifierService", host, port, settings.shutdown_seconds)
+    serve_bento(
+        "services.classifier.service:ClassifierService", host, port, settings.shutdown_seconds
+    )
 
 
 @app.command()
@@ -107,8 +109,8 @@ def generator(
     from porcelain.errors import UserError
     from sampling.finding import find_base
     from services.auth import BearerKeys
-    from services.bento import run
     from services.generator.settings import GeneratorSettings
+    from services.launch import serve as serve_bento
     from services.settings import environment_of, load_settings
 
     if bundle is None:
@@ -121,7 +123,9 @@ def generator(
     BearerKeys(settings.key_file)
     # Threads that spin while they wait make torch many times slower where cores are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    run("services.generator.service:GeneratorService", host, port, settings.shutdown_seconds)
+    serve_bento(
+        "services.generator.service:GeneratorService", host, port, settings.shutdown_seconds
+    )
 
 
 @app.command()
@@ -209,8 +213,8 @@ def both(
     [bold]Start:[/] porcelain serve all --classifier runs/classifier --generator runs/generator
     """
     from porcelain.cli.console import console
+    from services.launch import run_side_by_side
     from services.settings import ServiceSettings, load_settings
-    from services.together import porcelain_command, run_together
 
     def reach(port: int) -> str:
         here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
@@ -219,24 +223,24 @@ def both(
     listening = {"classifier": classifier_port, "generator": generator_port}
     bundles = {"classifier": classifier_bundle, "generator": generator_bundle}
     commands = {
-        f"{kind} service": porcelain_command(
+        f"{kind} service": [
             *("serve", kind, "--bundle", str(bundles[kind])),
             *("--host", host, "--port", str(port)),
-        )
+        ]
         for kind, port in listening.items()
     }
     folders = {"--review-folder": review_folder, "--pictures": pictures}
-    commands["studio"] = porcelain_command(
+    commands["studio"] = [
         *("serve", "studio", "--host", host, "--port", str(studio_port)),
         *(word for kind in listening for word in (f"--{kind}", reach(listening[kind]))),
         *(word for option, folder in folders.items() if folder for word in (option, str(folder))),
-    )
+    ]
 
     def announce() -> None:
         for kind, port in listening.items():
             console().print(f"{kind}: {reach(port)} (described at /openapi.json)", markup=False)
         console().print(f"studio: {reach(studio_port)}  <- open this one", markup=False)
 
-    # Longer than a service takes to drain: it ends itself.
+    # Longer than a service takes to finish what it has: it ends itself.
     settings = load_settings(ServiceSettings, bundle=classifier_bundle)
-    run_together(commands, settings.shutdown_seconds + 10, announce)
+    run_side_by_side(commands, settings.shutdown_seconds + 10, announce)

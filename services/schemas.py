@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, Field
+
+from porcelain.bundle import Manifest
+from porcelain.vocabulary import load_taxonomy
 
 
 class Schema(BaseModel):
@@ -11,7 +17,7 @@ class Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
-class Problem(Schema):
+class ProblemDetails(Schema):
     """RFC 9457 problem details."""
 
     type: str = Field(examples=["urn:porcelain:problem:corrupt"])
@@ -34,3 +40,30 @@ class Model(Schema):
     name: str
     version: str
     digest: str = Field(description="SHA-256 over the digests of the bundle's files.")
+
+
+def model_of(manifest: Manifest) -> Model:
+    """Which model a bundle is."""
+    return Model(name=manifest.name, version=manifest.version, digest=manifest.digest())
+
+
+def label_names(
+    bundle: Path, labels: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, LabelNames]]:
+    """English and, where known, Chinese name by task and label.
+
+    Args:
+        bundle: Its folder, with a `taxonomy.yaml` or without.
+        labels: Slugs per task.
+
+    Raises:
+        DatasetError: The bundle's taxonomy is not valid.
+    """
+    taxonomy = load_taxonomy(bundle)
+    return {
+        task: {
+            slug: LabelNames(**taxonomy.term(task, slug).model_dump(include={"en", "zh"}))
+            for slug in slugs
+        }
+        for task, slugs in labels.items()
+    }

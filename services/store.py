@@ -7,6 +7,7 @@ very version that the bento was built with.
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -16,17 +17,26 @@ import bentoml
 from bentoml.exceptions import NotFound
 from bentoml.models import create
 
-BUNDLE: Final = "bundle"
-BASE: Final = "base"
+BUNDLE: Final = "served_bundle"
+BASE: Final = "served_base"
 
 
-def stored(alias: str) -> Path | None:
-    """The folder that the bento being served has under `alias`; None outside a bento."""
-    from bentoml._internal.configuration.containers import BentoMLContainer
+def stored(alias: str, setting: str) -> Path | None:
+    """The folder that the bento being served has under `alias`.
 
-    if alias not in BentoMLContainer.model_aliases.get():
+    Args:
+        alias: As in the bentofile.
+        setting: The environment variable that names another folder, and comes first.
+
+    Returns:
+        None where the variable is set, or where no bento is served.
+    """
+    if os.environ.get(setting):
         return None
-    return Path(bentoml.models.get(alias).path) / alias
+    try:
+        return Path(bentoml.models.get(alias).path) / alias
+    except NotFound:
+        return None
 
 
 def put(folder: Path, tag: str, alias: str, labels: dict[str, str]) -> str:

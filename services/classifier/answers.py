@@ -4,54 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from porcelain.bundle import ClassifierInfo
 from porcelain.errors import ImageError
 from porcelain.predictor import Outputs, TaskPrediction, interpret
 from porcelain.views import pool_views
-from services.problems import problem_of, unusable
-
-Answer = dict[str, Any]
+from services.classifier.schemas import (
+    Candidate,
+    Classified,
+    Failed,
+    LabelSets,
+    ObjectClassified,
+    ObjectFailed,
+    Prediction,
+)
+from services.problems import Problem, problem_of, unusable
+from services.schemas import ProblemDetails
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
     """A picture's answer, and the outputs that it was made from."""
 
-    answer: Answer
+    answer: Classified
     outputs: Outputs
 
 
-def shaped_predictions(predictions: Mapping[str, TaskPrediction]) -> Answer:
+def predictions_of(found: Mapping[str, TaskPrediction]) -> dict[str, Prediction]:
     """Labels, probabilities, abstentions and candidates, by task."""
     return {
-        task: {
-            "label": prediction.label,
-            "probability": round(prediction.probability, 6),
-            "abstained": prediction.abstained,
-            "top": [
-                {"label": entry.label, "probability": round(entry.probability, 6)}
-                for entry in prediction.top
+        task: Prediction(
+            label=one.label,
+            probability=round(one.probability, 6),
+            abstained=one.abstained,
+            top=[
+                Candidate(label=entry.label, probability=round(entry.probability, 6))
+                for entry in one.top
             ],
-        }
-        for task, prediction in predictions.items()
+        )
+        for task, one in found.items()
     }
 
 
-def shaped_label_sets(predictions: Mapping[str, TaskPrediction], coverage: float) -> Answer:
+def label_sets_of(found: Mapping[str, TaskPrediction], coverage: float) -> LabelSets:
     """The label sets, by task."""
-    sets = {task: prediction.label_set for task, prediction in predictions.items()}
-    return {
-        "coverage": coverage,
-        "labels": {task: list(labels) for task, labels in sets.items() if labels is not None},
-    }
+    sets = {task: one.label_set for task, one in found.items()}
+    return LabelSets(
+        coverage=coverage,
+        labels={task: list(labels) for task, labels in sets.items() if labels is not None},
+    )
 
 
-def picture_entry(answered: Answered | ImageError) -> Answer:
+def entry_of(answered: Answered | ImageError) -> Classified | Failed:
     """One picture's entry in a batch."""
     if isinstance(answered, ImageError):
-        return {"error": problem_of(answered).members()}
+        return Failed(error=_details(problem_of(answered)))
     return answered.answer
 
 
@@ -60,7 +67,7 @@ def object_entries(
     pictures: Sequence[Answered | ImageError],
     names: Sequence[str],
     top_k: int,
-) -> list[Answer]:
+) -> list[ObjectClassified | ObjectFailed]:
     """One entry per object, in the order in which they are first named.
 
     Args:
@@ -82,15 +89,15 @@ def _object_entry(
     pictures: Sequence[Answered | ImageError],
     places: Sequence[int],
     top_k: int,
-) -> Answer:
+) -> ObjectClassified | ObjectFailed:
     answered = {i: one for i in places if not isinstance(one := pictures[i], ImageError)}
     if not answered:
         problem = unusable("None of its pictures could be used: see their own entries.")
-        return {"object": name, "error": problem.members()}
+        return ObjectFailed(object=name, error=_details(problem))
     outputs = pool_views([one.outputs for one in answered.values()])
-    predictions = interpret(info, outputs, top_k=top_k)[0]
-    return {
-        "object": name,
-        "pictures": list(answered),
-        "predictions": shaped_predictions(predictions),
-    }
+    found = interpret(info, outputs, top_k=top_k)[0]
+    return ObjectClassified(object=name, pictures=list(answered), predictions=predictions_of(found))
+
+
+def _details(problem: Problem) -> ProblemDetails:
+    return ProblemDetails(**problem.members(), request_id=None)

@@ -1,21 +1,67 @@
-"""The shapes of the classifier's answers, for the OpenAPI document and for callers' checks.
-
-Answers are built as plain dictionaries, because validating each one would cost more than the
-JSON; a test holds real answers against these models.
-"""
+"""What the classifier is asked and answers."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from porcelain.bundle import TaskMetrics
+from porcelain.conformal import DEFAULT_COVERAGE, LARGEST_COVERAGE, LEAST_COVERAGE
 from porcelain.preparation import ResizeRule
-from services.schemas import LabelNames, Model, Problem, Schema
+from porcelain.similar import LARGEST_COUNT
+from services.schemas import LabelNames, Model, ProblemDetails, Schema
+
+DEFAULT_TOP_K = 3
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class ClassifyOptions(BaseModel):
+    """What a caller may ask for; each option may stand in the query or in the form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    top_k: int = Field(
+        DEFAULT_TOP_K, ge=1, le=50, description="How many candidates to list per task."
+    )
+    explain: bool = Field(
+        False,
+        description="Add, per task, a picture of what spoke for the label. It takes about a "
+        "hundred times as long as the answer.",
+    )
+    label_sets: bool = Field(
+        False,
+        description="Add, per task, the labels among which the true one is with the chance given "
+        "as coverage. 400 where the bundle was not calibrated for it.",
+    )
+    coverage: float = Field(
+        DEFAULT_COVERAGE,
+        ge=LEAST_COVERAGE,
+        le=LARGEST_COVERAGE,
+        allow_inf_nan=False,
+        description="Of the label sets; given alone, it asks for them.",
+    )
+    similar: int = Field(
+        0,
+        ge=0,
+        le=LARGEST_COUNT,
+        description="How many training pictures to list that are most like this one, with their "
+        "labels. 400 where the bundle keeps no index of them.",
+    )
+    watermark: bool = Field(
+        False,
+        description="Also look for the invisible watermark of generated pictures, and warn. It "
+        "takes about as long as the answer, and longer for a large picture.",
+    )
+
+    @property
+    def wanted_coverage(self) -> float | None:
+        """Of the label sets; None where none are asked for."""
+        given = self.model_fields_set
+        wanted = self.label_sets if "label_sets" in given else "coverage" in given
+        return self.coverage if wanted else None
 
 
 class Image(Schema):
@@ -23,7 +69,7 @@ class Image(Schema):
 
     width: int
     height: int
-    format: Literal["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"]
+    format: str = Field(examples=["JPEG"])
 
 
 class Candidate(Schema):
@@ -79,7 +125,7 @@ class SimilarPicture(Schema):
     license: str | None = None
     credit_line: str | None = None
     thumbnail: str | None = Field(
-        None, description="JPEG data URI, where the bundle holds a copy that may be shared."
+        default=None, description="JPEG data URI, where the bundle holds a copy that may be shared."
     )
 
 
@@ -88,18 +134,20 @@ class Classified(Schema):
 
     image: Image
     predictions: dict[str, Prediction] = Field(description="By task.")
-    in_domain: InDomain | None = Field(None, description="Where the bundle can say.")
-    label_sets: LabelSets | None = Field(None, description="Where asked for.")
+    in_domain: InDomain | None = Field(default=None, description="Where the bundle can say.")
+    label_sets: LabelSets | None = Field(default=None, description="Where asked for.")
     similar: list[SimilarPicture] | None = Field(
-        None,
+        default=None,
         description="Where asked for: the training pictures it is most like, the best first, one "
         "of each object.",
     )
     explanation: dict[str, str] | None = Field(
-        None, description="Per task, a PNG data URI: the picture with what spoke for the label."
+        default=None,
+        description="Per task, a PNG data URI: the picture with what spoke for the label.",
     )
     warnings: list[str] | None = Field(
-        None, description="What to know before the answer is relied on: the picture is synthetic."
+        default=None,
+        description="What to know before the answer is relied on: the picture is synthetic.",
     )
 
 
@@ -112,7 +160,7 @@ class ClassifyAnswer(Classified):
 class Failed(Schema):
     """A picture of a batch that could not be used."""
 
-    error: Problem
+    error: ProblemDetails
 
 
 class ObjectClassified(Schema):
@@ -129,7 +177,7 @@ class ObjectFailed(Schema):
     """An object none of whose pictures could be used."""
 
     object: str
-    error: Problem
+    error: ProblemDetails
 
 
 class BatchAnswer(Schema):
@@ -138,7 +186,7 @@ class BatchAnswer(Schema):
     model: Model
     results: list[Classified | Failed]
     objects: list[ObjectClassified | ObjectFailed] | None = Field(
-        None, description="One entry per object, where pictures name theirs."
+        default=None, description="One entry per object, where pictures name theirs."
     )
 
 

@@ -1,157 +1,225 @@
-"""The classifier as a BentoML service.
+"""The classifier: FastAPI's routes as methods of a BentoML service.
 
-BentoML runs the worker processes, and on a GPU the inner service with its adaptive batching. The
-routes are our own (`services.classifier.api`), because BentoML's image inputs answer 500 to bad
+The routes are mounted by `bentoml.asgi_app`, because BentoML's own image inputs answer 500 to bad
 pictures and fetch URLs. Settings are read when this module is imported: BentoML's decorators
-need the numbers of workers then.
+need the number of workers then.
 """
 
 from __future__ import annotations
 
-import os
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 import bentoml
-import numpy as np
 from bentoml.exceptions import BentoMLException
+from fastapi import Query
+from pydantic import Field
+from starlette.requests import Request
 
-from porcelain.predictor import Predictor
-from services.arrays import read_no_pickles
-from services.bento import (
-    INNER_SERVER,
-    RestService,
-    load_to_serve,
-    require_private_socket,
-    stop_after_others,
-    worker_index,
+from porcelain.bundle import load_bundle
+from porcelain.errors import ImageError
+from services.admission import Admission
+from services.app import bentoml_config, complete, create_app, problems
+from services.auth import BearerKeys
+from services.classifier.answers import Answered, entry_of, object_entries
+from services.classifier.description import (
+    check_supported,
+    describe,
+    one_picture,
+    several_pictures,
 )
-from services.classifier.api import ClassifierApi
-from services.classifier.classifying import (
+from services.classifier.inference import (
     Call,
     Classifier,
     InnerServiceClassifier,
     WorkerClassifier,
 )
-from services.classifier.metrics import ClassifierMetrics, InferenceMetrics
-from services.classifier.packing import pack
-from services.classifier.settings import ClassifierSettings
+from services.classifier.inner import SETTINGS, Inference
+from services.classifier.metrics import ClassifierMetrics
+from services.classifier.schemas import (
+    DEFAULT_TOP_K,
+    BatchAnswer,
+    ClassifyAnswer,
+    ClassifyOptions,
+    ModelAnswer,
+)
+from services.classifier.uploads import (
+    FORM_OVERHEAD,
+    Picture,
+    Upload,
+    merge_options,
+    read_upload,
+)
 from services.logs import configure_logs
-from services.metrics import HttpMetrics, shared_folder
-from services.problems import not_ready
-from services.readiness import Readiness
-from services.settings import load_settings
-from services.store import BUNDLE, stored
-from services.worker import Worker
+from services.metrics import WorkerMetrics
+from services.problems import bad_request, not_ready
 
-SETTINGS = load_settings(ClassifierSettings, bundle=stored(BUNDLE))
-GPUS: dict[str, Any] = (
-    {"resources": {"gpu": SETTINGS.gpus}, "workers": SETTINGS.gpus}
-    if SETTINGS.device == "cuda"
-    else {"workers": 1}
-)
-
+KEYS = BearerKeys(SETTINGS.key_file)
 AWAY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
+SIDE_BY_SIDE = 4
+"""Pictures of one batch request that wait for the model at a time."""
 
 
-@bentoml.service(
-    name="porcelain_inference",
-    traffic={"timeout": SETTINGS.model_seconds},
-    **INNER_SERVER,
-    **GPUS,
-)
-class Inference:
-    """The model in a process of its own, one per GPU; it takes decoded, validated pictures."""
+class Options(ClassifyOptions):
+    """The options, with this service's bounds and defaults."""
 
-    def __init__(self) -> None:
-        require_private_socket("porcelain_inference")
-        read_no_pickles()
-        configure_logs()
-        if SETTINGS.device == "cuda":
-            os.environ["CUDA_VISIBLE_DEVICES"] = str(worker_index())
-        bundle = load_to_serve(SETTINGS.bundle, "classifier")
-        self._predictor = Predictor(bundle, threads=SETTINGS.threads, device=SETTINGS.device)
-        self._predictor.warm_up()
-        self._metrics = InferenceMetrics()
-
-    @bentoml.on_startup  # type: ignore[untyped-decorator]
-    def outlive_callers(self) -> None:
-        """Requests that API workers still hold on shutdown need the model."""
-        workers = Readiness(shared_folder(), SETTINGS.worker_count)
-        stop_after_others(workers.anyone, SETTINGS.shutdown_seconds)
-
-    @bentoml.api(  # type: ignore[untyped-decorator]
-        batchable=True, max_batch_size=SETTINGS.gpu_batch, max_latency_ms=SETTINGS.gpu_latency_ms
+    top_k: int = Field(
+        min(DEFAULT_TOP_K, SETTINGS.max_top_k),
+        ge=1,
+        le=SETTINGS.max_top_k,
+        description=ClassifyOptions.model_fields["top_k"].description,
     )
-    def infer(self, images: np.ndarray) -> np.ndarray:
-        """Run uint8 [N, size, size, 3]; one packed row of outputs per picture, in order."""
-        return self._rows(images, explain=False)
+    watermark: bool = Field(
+        SETTINGS.check_watermark,
+        description=ClassifyOptions.model_fields["watermark"].description,
+    )
 
-    @bentoml.api  # type: ignore[untyped-decorator]
-    def explain(self, images: np.ndarray) -> np.ndarray:
-        """As `infer`, with maps; unbatched, because one picture is already many calls."""
-        return self._rows(images, explain=True)
 
-    @bentoml.api  # type: ignore[untyped-decorator]
-    def features(self, images: np.ndarray) -> np.ndarray:
-        """Shared features [N, F], for the few who ask for similar pictures; so unbatched."""
-        self._check(images)
-        self._metrics.ran(len(images))
-        features = self._predictor.run(images, features=True).features
-        assert features is not None
-        return features
-
-    def _rows(self, images: np.ndarray, *, explain: bool) -> np.ndarray:
-        self._check(images)
-        self._metrics.ran(len(images))
-        rows = pack(self._predictor.info, self._predictor.run(images, activation=explain))
-        if len(rows) != len(images):  # BentoML would hand out the wrong rows
-            raise RuntimeError(f"{len(images)} pictures gave {len(rows)} answers")
-        return rows
-
-    def _check(self, images: np.ndarray) -> None:
-        size = self._predictor.info.input_size
-        if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
-            raise ValueError(f"expected uint8 [N, {size}, {size}, 3], got {images.shape}")
+app = create_app(
+    "Porcelain classifier",
+    "Answers what a photographed vessel is. Every error is application/problem+json (RFC 9457). "
+    "Pictures are decoded by their content; URLs and paths are never fetched.",
+    Options,
+)
+WORK = problems(400, 408, 413, 415, 422, 429, 503, keys=KEYS.required)
 
 
 @bentoml.service(
-    name="porcelain_classifier", workers=SETTINGS.worker_count, service_class=RestService
+    name="porcelain_classifier",
+    **bentoml_config(SETTINGS, timeout=SETTINGS.upload_seconds + 120),
 )
+@bentoml.asgi_app(app)
 class ClassifierService:
-    """REST in front of the model, which runs here on a CPU and in `Inference` on a GPU."""
+    """The model runs here on a CPU, in one thread, and in `Inference` on a GPU."""
 
     inference = bentoml.depends(Inference) if SETTINGS.inner_service else None
 
     def __init__(self) -> None:
-        self._worker = Worker(SETTINGS)
-        read_no_pickles()
-        bundle = load_to_serve(SETTINGS.bundle, "classifier")
+        self._logger = configure_logs()
+        self._metrics = WorkerMetrics(SETTINGS.worker_count)
+        self._admission = Admission(SETTINGS.max_concurrency, SETTINGS.max_buffered_bytes)
+        bundle = load_bundle(SETTINGS.bundle, "classifier")
         metrics = ClassifierMetrics(bundle)
+        self._info = bundle.classifier
+        self._description = describe(bundle, SETTINGS)
         self._classifier: Classifier = (
             InnerServiceClassifier(bundle, SETTINGS, metrics, self._infer)
             if SETTINGS.inner_service
             else WorkerClassifier(bundle, SETTINGS, metrics)
         )
-        api = ClassifierApi(bundle, SETTINGS, self._classifier, self._worker.keys.required)
-        self.rest = self._worker.rest(api.routes(), HttpMetrics())
-
-    @bentoml.on_deployment  # type: ignore[untyped-decorator]
-    def supervise() -> None:
-        """In the process above the workers, before it starts them."""
-        from services.supervision import supervise
-
-        supervise()
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
-        """Load and warm up beside the event loop, which meanwhile answers 503."""
-        await self._worker.start(self._classifier.open)
+        """Warm up; the worker accepts no connection before."""
+        self._classifier.open()
+        self._metrics.ready()
+        self._logger.info("ready")
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
         """Let jobs that were begun finish."""
-        self._worker.stop(self._classifier.close)
+        self._classifier.close()
+
+    async def __is_ready__(self) -> bool:
+        return self._classifier.is_ready
+
+    @app.post(
+        "/v1/classify",
+        summary="Answer one picture",
+        response_model_exclude_none=True,
+        dependencies=KEYS.dependencies,
+        responses=WORK,
+        openapi_extra=one_picture(Options, SETTINGS),
+        max_body_size=SETTINGS.max_bytes + FORM_OVERHEAD,
+    )
+    async def classify(
+        self, request: Request, query: Annotated[Options, Query()]
+    ) -> ClassifyAnswer:
+        """The picture is the file in the field `image`, or the body itself."""
+        self._check_room(query)
+        with self._admission.admit() as charge:
+            async with self._read(request, "image", charge, raw=True) as upload:
+                options = self._options(query, upload.fields)
+                if len(upload.pictures) > 1:
+                    raise bad_request(
+                        "several_files",
+                        f"{len(upload.pictures)} files in 'image'; send one, or several to "
+                        "/v1/classify_batch.",
+                    )
+                self._check_room(options)  # those whose bodies came meanwhile are before it
+                answered = await self._classifier.classify(
+                    upload.pictures[0], options, request.is_disconnected
+                )
+        return ClassifyAnswer(model=self._description.model, **dict(answered.answer))
+
+    @app.post(
+        "/v1/classify_batch",
+        summary="Answer several pictures, and objects that several show",
+        response_model_exclude_none=True,
+        dependencies=KEYS.dependencies,
+        responses=WORK,
+        openapi_extra=several_pictures(Options, SETTINGS),
+        max_body_size=SETTINGS.max_batch_bytes + FORM_OVERHEAD,
+    )
+    async def classify_batch(
+        self, request: Request, query: Annotated[Options, Query()]
+    ) -> BatchAnswer:
+        """One entry per picture, in order; one that cannot be used is an error in its place."""
+        self._check_room(query)
+        with self._admission.admit() as charge:
+            async with self._read(request, "images", charge) as upload:
+                names = objects_of(upload)
+                options = self._options(query, upload.fields)
+                found = await self._classify_all(upload.pictures, options, request)
+        objects = object_entries(self._info, found, names, options.top_k)
+        return BatchAnswer(
+            model=self._description.model,
+            results=[entry_of(one) for one in found],
+            objects=objects or None,
+        )
+
+    @app.get(
+        "/v1/model",
+        summary="What is served",
+        dependencies=KEYS.dependencies,
+        responses=problems(keys=KEYS.required),
+    )
+    async def model(self) -> ModelAnswer:
+        """Labels, metrics, digest, preprocessing and limits."""
+        return self._description
+
+    def _read(
+        self, request: Request, field: str, charge: Callable[[int], None], *, raw: bool = False
+    ) -> AbstractAsyncContextManager[Upload]:
+        return read_upload(request, field, max_pictures=SETTINGS.max_batch, charge=charge, raw=raw)
+
+    def _check_room(self, options: ClassifyOptions) -> None:
+        if not self._classifier.is_ready:
+            raise not_ready()
+        self._classifier.queue(options).check()
+
+    def _options(self, query: Options, fields: dict[str, list[str]]) -> Options:
+        options = merge_options(query, fields)
+        check_supported(options, self._description)
+        return options
+
+    async def _classify_all(
+        self, pictures: list[Picture], options: Options, request: Request
+    ) -> list[Answered | ImageError]:
+        async def classify(picture: Picture) -> Answered | ImageError:
+            try:
+                return await self._classifier.classify(picture, options, request.is_disconnected)
+            except ImageError as error:
+                return error
+
+        found: list[Answered | ImageError] = []
+        for start in range(0, len(pictures), SIDE_BY_SIDE):
+            some = pictures[start : start + SIDE_BY_SIDE]
+            found += await asyncio.gather(*(classify(picture) for picture in some))
+        return found
 
     async def _infer(self, images: Any, call: Call) -> Any:  # noqa: ANN401 - BentoML's proxy is untyped
         # Needed with an inner service alone, and slow to import in every process.
@@ -166,3 +234,23 @@ class ClassifierService:
             raise
         except (aiohttp.ClientError, OSError) as error:
             raise not_ready() from error
+
+
+def objects_of(upload: Upload) -> list[str]:
+    """The object that each picture shows; empty where none is named.
+
+    Raises:
+        Problem: 400, not one for each.
+    """
+    pictures = len(upload.pictures)
+    names = [name.strip() for name in upload.fields.pop("object", [])]
+    if names and len(names) != pictures:
+        raise bad_request(
+            "option",
+            f"{len(names)} fields 'object' for {pictures} pictures; send one for each picture, in "
+            "their order, blank where a picture stands alone.",
+        )
+    return names if any(names) else []
+
+
+complete(ClassifierService, app, SETTINGS)

@@ -19,11 +19,10 @@ class ClassifierSettings(ServiceSettings):
             BentoML service of its own that batches requests; `auto`, `worker` on a CPU (where a
             batch is no faster per picture) and `service` on a GPU.
         threads: ONNX Runtime threads per worker.
-        jobs: Pictures that one worker decodes at a time.
+        jobs: With an inner service, pictures that one worker decodes at a time.
         gpus: With `cuda`, how many GPUs, each with a process of its own.
-        max_wait_seconds: How long a picture may wait for its turn. Where it would be longer, and
-            has been for more than a moment, 429 at once; one that turns out to have waited twice
-            as long gives way, with 429, while others are turned away.
+        max_wait_seconds: How long a picture may wait for the model; where it would be longer, 429
+            at once.
         max_explain_wait_seconds: Likewise for an explanation, which takes a hundred times as long.
         gpu_batch: Most pictures in one batch of the inner service.
         gpu_latency_ms: Longest that a picture may wait there before 503.
@@ -43,7 +42,7 @@ class ClassifierSettings(ServiceSettings):
     threads: int = Field(1, ge=1, le=256)
     jobs: int = Field(1, ge=1, le=64)
     gpus: int = Field(1, ge=1, le=16)
-    max_wait_seconds: float = Field(0.2, gt=0)
+    max_wait_seconds: float = Field(0.25, gt=0)
     max_explain_wait_seconds: float = Field(10.0, gt=0)
     gpu_batch: int = Field(32, ge=1, le=1024)
     gpu_latency_ms: int = Field(10_000, ge=1)

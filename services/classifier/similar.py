@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 from threading import Lock
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from porcelain.bundle import Bundle
 from porcelain.similar import Match, SimilarIndex, load_index
+from services.classifier.schemas import SimilarPicture
 
 
 class SimilarPictures:
@@ -21,7 +21,7 @@ class SimilarPictures:
         self._index: SimilarIndex | None = None
         self._lock = Lock()  # two threads may ask at the same time
 
-    def find(self, features: npt.NDArray[np.float32], count: int) -> list[dict[str, Any]]:
+    def find(self, features: npt.NDArray[np.float32], count: int) -> list[SimilarPicture]:
         """Entries for `similar`, the most similar first.
 
         Args:
@@ -35,10 +35,13 @@ class SimilarPictures:
         return [_entry(match) for match in index.search(features, count)]
 
 
-def _entry(match: Match) -> dict[str, Any]:
-    entry = match.picture.model_dump(exclude_none=True)
-    entry["similarity"] = round(match.similarity, 4)
+def _entry(match: Match) -> SimilarPicture:
+    thumbnail = None
     if match.thumbnail is not None:
         encoded = base64.b64encode(match.thumbnail).decode("ascii")
-        entry["thumbnail"] = f"data:image/jpeg;base64,{encoded}"
-    return entry
+        thumbnail = f"data:image/jpeg;base64,{encoded}"
+    return SimilarPicture(
+        **match.picture.model_dump(),
+        similarity=round(match.similarity, 4),
+        thumbnail=thumbnail,
+    )

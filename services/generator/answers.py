@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
+import mimeparse
+from starlette.responses import Response
+
 from porcelain.content_credentials import Signing
 from porcelain.dataset import METADATA_FILE, Record, metadata_text
 from porcelain.synthetic_picture import (
@@ -18,12 +21,13 @@ from porcelain.synthetic_picture import (
     Provenance,
     encode_synthetic,
 )
-from services.asgi import JSON, Response, json_response
 from services.generator.engine import Pixels
 from services.generator.planning import Order
-from services.negotiation import choose
+from services.generator.schemas import GenerateAnswer, Picture
 from services.problems import Problem, unusable
+from services.schemas import Model
 
+JSON: Final = "application/json"
 ZIP: Final = "application/zip"
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # equal requests give equal archives
 
@@ -37,10 +41,10 @@ def choose_answer(accept: str, order: Order) -> tuple[str, PictureFormat]:
     formats = [order.format] if order.format else list(MEDIA_TYPES)
     pictures = {MEDIA_TYPES[name]: name for name in formats}
     single = list(pictures) if len(order.seeds) == 1 else []
-    chosen = choose(accept, [JSON, *single, ZIP])
-    if chosen is not None:
+    chosen = _best(accept, [JSON, *single, ZIP])
+    if chosen:
         return chosen, pictures.get(chosen, order.format or "png")
-    if choose(accept, list(pictures)) is not None:
+    if _best(accept, list(pictures)):
         raise unusable(
             f"{len(order.seeds)} pictures do not fit into one; set 'count' to 1, or accept "
             f"{JSON} or {ZIP}."
@@ -52,11 +56,20 @@ def choose_answer(accept: str, order: Order) -> tuple[str, PictureFormat]:
     )
 
 
+def _best(accept: str, offers: Sequence[str]) -> str:
+    """The offer that an Accept header prefers, of equally good ones the first; or nothing."""
+    try:
+        # Of equally good ones it takes the last.
+        return str(mimeparse.best_match([*reversed(offers)], accept or "*/*"))
+    except mimeparse.MimeTypeParseException:
+        return ""
+
+
 class Composer:
     """Encodes pictures, each marked as synthetic, and puts them into answers."""
 
-    def __init__(self, model: dict[str, str], signing: Signing | None = None) -> None:
-        """Answer in the name of `model` (its name, version and digest), signed if asked."""
+    def __init__(self, model: Model, signing: Signing | None = None) -> None:
+        """Answer in the name of `model`, signed if asked."""
         self._model = model
         self._signing = signing
 
@@ -79,26 +92,29 @@ class Composer:
         if media_type == ZIP:
             return self._archive(order, made, files, SUFFIXES[kind])
         if media_type != JSON:
-            return Response(files[0], media_type, headers={"X-Seed": str(order.seeds[0])})
+            return Response(
+                files[0], media_type=media_type, headers={"X-Seed": str(order.seeds[0])}
+            )
         images = [
-            {
-                "seed": how.seed,
-                "prompt": how.prompt,
-                "labels": order.labels,
-                "steps": how.steps,
-                "guidance_scale": how.guidance_scale,
-                "width": one.shape[1],
-                "height": one.shape[0],
-                "media_type": MEDIA_TYPES[kind],
-                "data": base64.b64encode(file).decode(),
-            }
+            Picture(
+                seed=how.seed,
+                prompt=how.prompt,
+                labels=order.labels,
+                steps=how.steps,
+                guidance_scale=how.guidance_scale,
+                width=one.shape[1],
+                height=one.shape[0],
+                media_type=MEDIA_TYPES[kind],
+                data=base64.b64encode(file).decode(),
+            )
             for how, one, file in zip(made, pixels, files, strict=True)
         ]
-        return json_response({"model": self._model, "images": images})
+        answer = GenerateAnswer(model=self._model, images=images)
+        return Response(answer.model_dump_json(), media_type=JSON)
 
     def _provenance(self, order: Order, seed: int) -> Provenance:
         return Provenance(
-            generator=self._model["digest"],
+            generator=self._model.digest,
             prompt=order.prompt,
             seed=seed,
             steps=order.steps,
@@ -131,4 +147,6 @@ class Composer:
             for name, data in zip([METADATA_FILE, *names], content, strict=True):
                 archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
         disposition = 'attachment; filename="porcelain.zip"'
-        return Response(buffer.getvalue(), ZIP, headers={"Content-Disposition": disposition})
+        return Response(
+            buffer.getvalue(), media_type=ZIP, headers={"Content-Disposition": disposition}
+        )

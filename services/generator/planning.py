@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-
-from pydantic import ValidationError
 
 from porcelain.bundle import Bundle, GeneratorInfo
 from porcelain.prompts import prompt_for
@@ -16,7 +13,7 @@ from porcelain.synthetic_picture import PictureFormat
 from porcelain.vocabulary import TASKS, load_taxonomy
 from services.generator.schemas import LARGEST_SEED, GenerateRequest
 from services.generator.settings import GeneratorSettings
-from services.problems import Problem, bad_request, unusable
+from services.problems import Problem, unusable
 
 RANDOM_SEEDS = 2**32
 NEAREST = 3  # combinations that a refusal names
@@ -47,18 +44,21 @@ class Planner:
         self._info: GeneratorInfo = bundle.generator
         self._taxonomy = load_taxonomy(bundle.path)
         self._settings = settings
+        self.tasks = tuple(dict.fromkeys((*TASKS, *self._info.labels)))
         self._seen = [frozenset(one.labels.items()) for one in self._info.combinations]
 
-    def plan(self, body: bytes) -> Order:
-        """What a request's body asks for.
+    def plan(self, request: GenerateRequest) -> Order:
+        """What a request asks for.
 
         Raises:
-            Problem: 400 not JSON; 422 wrong type, out of bounds or an unknown label; 409 a
-                combination that training never saw.
+            Problem: 422 out of bounds, an unknown field or an unknown label; 409 a combination
+                that training never saw.
         """
-        request = parse(body)
         self._check_bounds(request)
-        labels = {task: self._label(task, getattr(request, task)) for task in TASKS}
+        self._check_fields(request.__pydantic_extra__)
+        labels = {
+            task: self._label(task, request.__pydantic_extra__.get(task)) for task in self.tasks
+        }
         if not request.allow_unseen:
             self._check_seen(labels)
         defaults = self._info.sampling
@@ -86,13 +86,20 @@ class Planner:
         if request.seed is not None and request.seed + request.count - 1 > LARGEST_SEED:
             raise unusable(f"'seed' would count up beyond {LARGEST_SEED}; choose a smaller one.")
 
-    def _label(self, task: str, value: str | None) -> str | None:
-        if value is None or not value.strip():
+    def _check_fields(self, others: Mapping[str, object]) -> None:
+        unknown = sorted(others.keys() - set(self.tasks))
+        if unknown:
+            fields = ", ".join([*self.tasks, *GenerateRequest.model_fields])
+            raise unusable(f"There is no field {unknown[0][:50]!a}; there are {fields}.")
+
+    def _label(self, task: str, value: object) -> str | None:
+        if value is None or (isinstance(value, str) and not value.strip()):
             return None
         known = self._info.labels.get(task, [])
-        if value not in known:
+        if not isinstance(value, str) or value not in known:
             raise unusable(
-                f"{task!r} has no label {value!r}; there are {', '.join(known) or 'none'}.",
+                f"{task!r} has no label {ascii(value)[:100]}; there are "
+                f"{', '.join(known) or 'none'}.",
                 reason="unknown_label",
             )
         return value
@@ -110,30 +117,5 @@ class Planner:
         )
 
 
-def parse(body: bytes) -> GenerateRequest:
-    """Read a request's JSON.
-
-    Raises:
-        Problem: 400 not JSON; 422 fields that are unknown or of a wrong type or value.
-    """
-    try:
-        return GenerateRequest.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-    if first["type"] == "json_invalid":
-        raise bad_request("json", f"The body is not JSON: {_sentence(first['msg'])}")
-    field = ".".join(str(part) for part in first["loc"])[:50]
-    if first["type"] == "extra_forbidden":
-        fields = ", ".join(GenerateRequest.model_fields)
-        raise unusable(f"There is no field {json.dumps(field)}; there are {fields}.")
-    if not field:
-        raise unusable('The body must be a JSON object, such as {"type": "vase"}.')
-    raise unusable(f"{field!r} cannot be used: {_sentence(first['msg'])}")
-
-
-def _sentence(message: str) -> str:
-    return message[:1].lower() + message[1:].rstrip(".") + "."
-
-
 def _words(labels: frozenset[tuple[str, str]]) -> str:
-    return " + ".join(f"{task} {dict(labels)[task]}" for task in TASKS if task in dict(labels))
+    return " + ".join(f"{task} {label}" for task, label in sorted(labels))

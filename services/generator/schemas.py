@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from porcelain.bundle import BaseModelReference, Combination, SamplingDefaults
 from porcelain.synthetic_picture import PictureFormat
@@ -14,26 +14,33 @@ from services.schemas import LabelNames, Model, Schema
 LARGEST_SEED = 2**53 - 1
 """The largest whole number that every JSON reader keeps exactly."""
 
-Label = Annotated[str, Field(max_length=100)]
+
+def _whole(value: object) -> object:
+    """8.0 is an integer to JSON, and so to JSON Schema."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
 
 
 class GenerateRequest(BaseModel):
-    """The body of /v1/generate; a label that is left out, null or blank is not asked for."""
+    """The body of /v1/generate, with a field for the label of each task.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    A label that is left out, null or blank is not asked for.
+    """
 
-    dynasty: Label | None = None
-    glaze: Label | None = None
-    kiln: Label | None = None
-    type: Label | None = None
-    count: int = Field(1, ge=1, description="How many pictures.")
-    seed: int | None = Field(
+    # What else there is are labels: the tasks are the bundle's, which checks them.
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    __pydantic_extra__: dict[str, Any]
+
+    count: Whole = Field(1, ge=1, description="How many pictures.")
+    seed: Whole | None = Field(
         None,
         ge=0,
         le=LARGEST_SEED,
         description="Of the first picture; the next ones count up from it. Random if left out.",
     )
-    steps: int | None = Field(None, ge=1, description="Of the sampler; the bundle's if left out.")
+    steps: Whole | None = Field(None, ge=1, description="Of the sampler; the bundle's if left out.")
     guidance_scale: float | None = Field(
         None,
         ge=0,

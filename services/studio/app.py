@@ -107,7 +107,7 @@ def run(settings: StudioSettings, host: str, port: int) -> None:
     """
     import uvicorn
 
-    from services.bento import check_address
+    from services.launch import check_address
 
     check_address(host, port)
     uvicorn.run(

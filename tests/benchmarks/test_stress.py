@@ -11,10 +11,9 @@ import pytest
 from benchmarks.stressing.bundles import bundles
 from benchmarks.stressing.calling import REFUSED, Outcome, Tally, percentile
 from benchmarks.stressing.disk import disk_full
-from benchmarks.stressing.hostile import hostile
 from benchmarks.stressing.promises import Promise, show
 from benchmarks.stressing.replicas import Setting
-from benchmarks.stressing.stopping import stopping, worker_killed
+from benchmarks.stressing.stopping import worker_killed
 from benchmarks.stressing.traffic import mixed
 from tests import pictures
 from tests.services.conftest import write_colour_bundle
@@ -39,7 +38,7 @@ def test_outcomes_are_counted() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("scenario", [worker_killed, stopping, hostile, mixed, bundles, disk_full])
+@pytest.mark.parametrize("scenario", [worker_killed, mixed, bundles, disk_full])
 def test_promises_are_kept(scenario: Callable[[Setting], list[Promise]], tmp_path: Path) -> None:
     if scenario is disk_full and shutil.which("mount") is None:
         pytest.skip("a small disk cannot be mounted here")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -105,14 +104,6 @@ def write_colour_bundle(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def terminal() -> Iterator[None]:
-    """Processes that a test starts hear SIGHUP, even if all tests run under `nohup`."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A classifier bundle that answers red, green or blue."""
@@ -123,7 +114,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with two workers and, but for patience with a busy machine, the default limits."""
     log = tmp_path_factory.mktemp("server") / "log"
-    # Tests send bursts from a busy machine; test_pace.py and the benchmarks hold the default.
+    # Tests send bursts from a busy machine; test_admission.py and the benchmarks hold the default.
     running = start_server(bundle, log, "--workers", "2", MAX_WAIT_SECONDS="5")
     yield running
     running.stop()

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
-import yaml
 
 from porcelain.bundle import load_bundle, write_manifest
 from porcelain.cli.local_server import free_port
-from services.building import BENTOFILES, ROOT, Kind
+from services.building import BENTOFILES, ROOT, Kind, pinned_requirements
 from tests import pictures
 from tests.services.conftest import Server, write_colour_bundle
 from tests.services.generator.conftest import GeneratorServer, generator_base, generator_bundle
@@ -60,12 +58,13 @@ def sources(home: Path, tag: str) -> Path:
 
 
 @pytest.mark.parametrize("kind", BENTOFILES)
-def test_a_bentofile_asks_for_what_the_project_does(kind: Kind) -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"][kind]]
-    python = yaml.safe_load(BENTOFILES[kind].read_text())["python"]
-    assert sorted(python["packages"]) == sorted(wanted)
-    assert python["lock_packages"] is False
+def test_a_bento_is_pinned_with_all_that_it_needs(kind: Kind) -> None:
+    pins = pinned_requirements(kind)
+    assert set(pins) <= set((ROOT / "constraints.txt").read_text().splitlines())
+    names = {one.partition("==")[0] for one in pins}
+    # Named by the project, and needed by what it names.
+    assert {"bentoml", "fastapi", "numpy", "starlette", "uvicorn", "python-multipart"} <= names
+    assert ("torch" in names) == (kind == "generator")
 
 
 def test_the_classifiers_bento_answers_as_the_source_tree(
@@ -74,6 +73,10 @@ def test_the_classifiers_bento_answers_as_the_source_tree(
     tag = build("classifier", bundle, tmp_path)
     parts = {path.name for path in sources(tmp_path, tag).iterdir()}
     assert parts == {"porcelain", "services", "bentofile.yaml"}
+    installed = (
+        tmp_path / "bentos" / tag.replace(":", "/") / "env/python/requirements.txt"
+    ).read_text()
+    assert set(pinned_requirements("classifier")) <= set(installed.splitlines())
     assert not (sources(tmp_path, tag) / "services" / "generator").exists()
     built = serve(tag, tmp_path, PORCELAIN_WORKERS="1")
     try:

@@ -32,17 +32,18 @@ def test_the_exploit_works_where_a_pickle_is_read(tmp_path: Path) -> None:
 
 
 def test_no_door_of_the_classifier_reads_a_pickle(server: Server, tmp_path: Path) -> None:
-    check_doors(server, sockets=2)
+    check_doors(server, sockets=0)
     statuses = exploit_everywhere(server, tmp_path / "exploited")
     assert set(statuses) <= {400, 404, 405, 415}
     assert server.classify(pictures.jpeg()).status_code == 200
 
 
-def test_no_door_of_an_inner_service_reads_a_pickle(inner: Server, tmp_path: Path) -> None:
-    check_doors(inner, sockets=3)
+def test_no_public_door_reads_a_pickle_before_an_inner_service(
+    inner: Server, tmp_path: Path
+) -> None:
+    check_doors(inner, sockets=1)
     statuses = exploit_everywhere(inner, tmp_path / "exploited")
-    assert {400, 404, 415} <= set(statuses)
-    assert 200 not in statuses
+    assert set(statuses) <= {400, 404, 405, 415}
     assert inner.classify(pictures.jpeg()).status_code == 200
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import io
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,13 @@ from prometheus_client import CollectorRegistry
 
 from porcelain.bundle import Bundle, load_bundle, write_manifest
 from porcelain.predictor import Outputs, Predictor
-from services.classifier.api import ClassifierApi
-from services.classifier.classifying import Options, WorkerClassifier
+from services.classifier.description import check_supported, describe
+from services.classifier.inference import WorkerClassifier
 from services.classifier.metrics import ClassifierMetrics
 from services.classifier.packing import pack, unpack
-from services.classifier.schemas import Classified
+from services.classifier.schemas import Classified, ClassifyOptions
 from services.classifier.settings import ClassifierSettings
+from services.classifier.uploads import merge_options
 from services.problems import Problem
 from tests import pictures
 from tests.services.conftest import LABELS, colour_model
@@ -44,22 +45,25 @@ def test_likeness_and_sets_are_answered_and_counted(knowing: Bundle) -> None:
     settings = ClassifierSettings(bundle=knowing.path)
     classifier = WorkerClassifier(knowing, settings, ClassifierMetrics(knowing, registry))
 
-    async def ask(colour: str) -> dict[str, object]:
-        data = pictures.jpeg(pictures.scene(colour=colour))
-        return (await classifier.classify(data, Options(coverage=0.9))).answer
+    async def ask(colour: str) -> Classified:
+        file = io.BytesIO(pictures.jpeg(pictures.scene(colour=colour)))
+        options = ClassifyOptions(coverage=0.9)
+        return (await classifier.classify(file, options, connected)).answer
 
-    async def both() -> list[dict[str, object]]:
-        await classifier.open()
+    async def connected() -> bool:
+        return False
+
+    async def both() -> list[Classified]:
+        classifier.open()
         return [await ask("red"), await ask("blue")]
 
     red, blue = asyncio.run(both())
     classifier.close()
-    for answer in (red, blue):
-        parsed = Classified.model_validate(json.loads(json.dumps(answer)))
-        assert parsed.label_sets is not None
-        assert all(len(parsed.label_sets.labels[task]) >= 1 for task in LABELS)
-    assert red["in_domain"]["value"] is True  # type: ignore[index]
-    assert blue["in_domain"]["value"] is False  # type: ignore[index]
+    for answer, inside in ((red, True), (blue, False)):
+        assert answer.label_sets is not None
+        assert all(len(answer.label_sets.labels[task]) >= 1 for task in LABELS)
+        assert answer.in_domain is not None
+        assert answer.in_domain.value is inside
     for value in ("true", "false"):
         name = "porcelain_domain_pictures_total"
         assert registry.get_sample_value(name, {"in_domain": value}) == 1
@@ -77,22 +81,22 @@ def test_scores_survive_the_way_to_the_inner_service(knowing: Bundle) -> None:
 def test_impossible_coverages_and_models_without_calibration_are_refused(
     knowing: Bundle, plain: Bundle
 ) -> None:
-    def api(of: Bundle) -> ClassifierApi:
-        settings = ClassifierSettings(bundle=of.path)
-        classifier = WorkerClassifier(of, settings, ClassifierMetrics(of, CollectorRegistry()))
-        return ClassifierApi(of, settings, classifier, keys=False)
+    def options(of: Bundle, **fields: str) -> ClassifyOptions:
+        given = {name: [value] for name, value in fields.items()}
+        merged = merge_options(ClassifyOptions(), given)
+        check_supported(merged, describe(of, ClassifierSettings(bundle=of.path)))
+        return merged
 
-    able, unable = api(knowing), api(plain)
-    assert able._options({"label_sets": "true", "coverage": "0.8"}).coverage == 0.8
-    assert able._options({"coverage": "0.8"}).coverage == 0.8
-    assert able._options({"label_sets": "false", "coverage": "0.8"}).coverage is None
-    assert able._options({}).coverage is None
+    assert options(knowing, label_sets="true", coverage="0.8").wanted_coverage == 0.8
+    assert options(knowing, coverage="0.8").wanted_coverage == 0.8
+    assert options(knowing, label_sets="false", coverage="0.8").wanted_coverage is None
+    assert options(knowing).wanted_coverage is None
     for value in ("2", "nan", "much"):
         with pytest.raises(Problem):
-            able._options({"label_sets": "true", "coverage": value})
+            options(knowing, label_sets="true", coverage=value)
     with pytest.raises(Problem):
-        unable._options({"label_sets": "true"})
-    assert able._options({"similar": "5"}).similar == 5
-    assert unable._options({"similar": "0"}).similar == 0
+        options(plain, label_sets="true")
+    assert options(knowing, similar="5").similar == 5
+    assert options(plain, similar="0").similar == 0
     with pytest.raises(Problem, match="no index of its training pictures"):
-        unable._options({"similar": "5"})
+        options(plain, similar="5")

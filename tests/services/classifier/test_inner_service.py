@@ -26,7 +26,7 @@ from tests.services.conftest import Server, start_server
 def inner(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One API worker and one inference process."""
     log = tmp_path_factory.mktemp("inner") / "log"
-    options = {"INFERENCE": "service", "MODEL_SECONDS": "3"}
+    options = {"INFERENCE": "service", "MODEL_SECONDS": "3", "MAX_WAIT_SECONDS": "30"}
     server = start_server(bundle, log, "--workers", "1", **options)
     yield server
     server.stop()

@@ -37,7 +37,7 @@ def strict(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         MAX_BATCH_BYTES="300000",
         MAX_BUFFERED_BYTES="500000",
         MAX_TOP_K="2",
-        UPLOAD_SECONDS="1",
+        UPLOAD_SECONDS="4",
         KEY_FILE=str(keys),
     )
     server.client.headers.update(BEARER)
@@ -48,7 +48,7 @@ def strict(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def test_a_full_worker_says_so_at_once(strict: Server) -> None:
     def slow_body() -> Iterator[bytes]:
         yield b"\xff\xd8\xff"
-        time.sleep(0.6)
+        time.sleep(2.5)
 
     headers = {"Content-Type": "image/jpeg", **BEARER}
     with ThreadPoolExecutor(2) as pool:
@@ -58,12 +58,13 @@ def test_a_full_worker_says_so_at_once(strict: Server) -> None:
             )
             for _ in range(2)
         ]
-        time.sleep(0.3)
+        while strict.metrics()["porcelain_http_requests_in_progress"] < 2:
+            time.sleep(0.05)
         begun = time.monotonic()
         response = strict.classify(pictures.jpeg())
         assert response.status_code == 429
         assert int(response.headers["retry-after"]) >= 1
-        assert time.monotonic() - begun < 0.25
+        assert time.monotonic() - begun < 1
         assert strict.get("/livez").status_code == 200
         assert [job.result().status_code for job in slow] == [422, 422]
     assert strict.classify(pictures.jpeg()).status_code == 200
@@ -101,7 +102,7 @@ def test_an_endless_body_is_cut_off(strict: Server) -> None:
 def test_a_slow_upload_is_given_up(strict: Server) -> None:
     def stalled() -> Iterator[bytes]:
         yield b"\xff\xd8\xff"
-        time.sleep(1.5)
+        time.sleep(4.5)
 
     headers = {"Content-Type": "image/jpeg"}
     response = strict.request("POST", "/v1/classify", content=stalled(), headers=headers)
@@ -118,35 +119,6 @@ def test_keys_are_needed_for_the_model_and_not_for_health(strict: Server) -> Non
         assert httpx.get(strict.url + path).status_code == 200
     assert strict.get("/v1/model").status_code == 200
     assert strict.document["components"]["securitySchemes"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("proxy", "expected"), [("127.0.0.1", [200, 429, 200]), ("192.0.2.1", [200, 429, 429])]
-)
-def test_callers_are_told_apart_by_what_a_trusted_proxy_says(
-    proxy: str,
-    expected: list[int],
-    bundle: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("FORWARDED_ALLOW_IPS", proxy)
-    limits = {"RATE_LIMIT": "0.001", "RATE_BURST": "1"}
-    server = start_server(bundle, tmp_path / "log", "--workers", "1", **limits)
-    try:
-        blue = pictures.jpeg(pictures.scene(300, 200, "blue"))
-        callers = ("198.51.100.1", "198.51.100.1", "198.51.100.2")
-        assert expected == [
-            httpx.post(
-                server.url + "/v1/classify",
-                files={"image": ("a.jpg", blue)},
-                headers={"X-Forwarded-For": caller},
-            ).status_code
-            for caller in callers
-        ]
-    finally:
-        server.stop()
 
 
 Command = Callable[..., str]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from porcelain.bundle import (
     BaseModelReference,
@@ -20,9 +21,9 @@ from porcelain.bundle import (
 )
 from porcelain.prompts import DEFAULT_TEMPLATE
 from services.generator.planning import Order, Planner
-from services.generator.schemas import LARGEST_SEED
+from services.generator.schemas import LARGEST_SEED, GenerateRequest
 from services.generator.settings import GeneratorSettings
-from services.problems import Problem
+from services.problems import Problem, problem_of_fields
 
 LABELS = {"dynasty": ["ming", "song"], "glaze": ["celadon"], "type": ["bowl", "vase"]}
 SEEN = [
@@ -56,13 +57,23 @@ def planner() -> Planner:
     return Planner(Bundle(path=Path("nowhere"), manifest=manifest), settings)
 
 
+def planned(planner: Planner, body: bytes) -> Order:
+    """As FastAPI does it: JSON, then the model, then the plan."""
+    try:
+        wanted = GenerateRequest.model_validate(json.loads(body))
+    except ValidationError as error:
+        names = list(GenerateRequest.model_fields)
+        raise problem_of_fields(error.errors(), names, 422) from error
+    return planner.plan(wanted)
+
+
 def plan(planner: Planner, **fields: Any) -> Order:
-    return planner.plan(json.dumps(fields).encode())
+    return planned(planner, json.dumps(fields).encode())
 
 
 def refusal(planner: Planner, body: bytes) -> Problem:
     with pytest.raises(Problem) as refused:
-        planner.plan(body)
+        planned(planner, body)
     problem = refused.value
     assert problem.detail.endswith(".")
     assert "\n" not in problem.detail
@@ -87,6 +98,7 @@ def test_labels_become_a_prompt_and_seeds_count_up(planner: Planner) -> None:
     assert "vase" in order.prompt
     assert "Ming" in order.prompt
     assert plan(planner, seed=LARGEST_SEED).seeds == (LARGEST_SEED,)
+    assert len(plan(planner, count=3.0).seeds) == 3  # JSON Schema calls 3.0 an integer
 
 
 @pytest.mark.parametrize(
@@ -107,19 +119,13 @@ def test_only_combinations_that_training_saw_are_made_unasked(
         plan(planner, **labels)
         return
     problem = refusal(planner, json.dumps(labels).encode())
-    assert problem.http_status == 409
+    assert problem.status_code == 409
     assert "allow_unseen" in problem.detail
     assert "type vase" in problem.detail
     assert plan(planner, **labels, allow_unseen=True).labels.items() >= labels.items()
 
 
 WRONG: dict[bytes, tuple[int, str]] = {
-    b"": (400, "JSON"),
-    b"{": (400, "JSON"),
-    b"\xff\xfe": (400, "JSON"),
-    b'{"a": 1}{': (400, "JSON"),
-    b"[" * 10_000: (400, "JSON"),
-    b"null": (422, "object"),
     b"[]": (422, "object"),
     b'"vase"': (422, "object"),
     b'{"colour": "red"}': (422, "dynasty, glaze, kiln, type, count"),
@@ -128,6 +134,7 @@ WRONG: dict[bytes, tuple[int, str]] = {
     b'{"type": 3}': (422, "'type'"),
     b'{"type": ["vase"]}': (422, "'type'"),
     b'{"type": "%s"}' % (b"x" * 101): (422, "'type'"),
+    b'{"count": 8.5}': (422, "'count'"),
     b'{"count": 0}': (422, "'count'"),
     b'{"count": -1}': (422, "'count'"),
     b'{"count": 5}': (422, "at most 4"),
@@ -156,7 +163,7 @@ WRONG: dict[bytes, tuple[int, str]] = {
 def test_wrong_bodies_are_refused_with_what_to_do(planner: Planner, body: bytes) -> None:
     status, said = WRONG[body]
     problem = refusal(planner, body)
-    assert problem.http_status == status
+    assert problem.status_code == status
     assert said in problem.detail
 
 
@@ -168,11 +175,11 @@ json_values = st.recursive(
 fields = st.sampled_from(["type", "dynasty", "count", "seed", "steps", "format", "allow_unseen"])
 
 
-@given(st.binary(max_size=60) | st.dictionaries(fields, json_values).map(json.dumps))
-def test_no_body_is_a_fault_of_ours(planner: Planner, body: bytes | str) -> None:
+@given(st.dictionaries(fields, json_values).map(json.dumps))
+def test_no_body_is_a_fault_of_ours(planner: Planner, body: str) -> None:
     status = 200
     try:
-        planner.plan(body if isinstance(body, bytes) else body.encode())
+        planned(planner, body.encode())
     except Problem as problem:
-        status = problem.http_status
+        status = problem.status_code
     assert status in (200, 400, 409, 422)

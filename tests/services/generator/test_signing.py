@@ -16,9 +16,9 @@ from porcelain.content_credentials import load_signing, read_credentials
 from porcelain.synthetic_picture import MEDIA_TYPES
 from porcelain.verification import examine
 from porcelain.vocabulary import TASKS
-from services.asgi import JSON
-from services.generator.answers import ZIP, Composer
+from services.generator.answers import JSON, ZIP, Composer
 from services.generator.planning import Order
+from services.schemas import Model
 from tests.services.generator.conftest import GeneratorServer
 from tests.services.servers import check_log, start_server
 
@@ -64,10 +64,10 @@ def test_whatever_is_composed_is_signed(signer: Path, media_type: str) -> None:
     labels = {**dict.fromkeys(TASKS), "type": "vase"}
     order = Order(labels, "a vase", (1, 2), steps=2, guidance_scale=3.0, format=None)
     pixels = [np.full((64, 64, 3), shade, dtype=np.uint8) for shade in (90, 160)]
-    model = {"name": "tiny", "version": "1", "digest": "0" * 64}
+    model = Model(name="tiny", version="1", digest="0" * 64)
     kind = next((k for k, name in MEDIA_TYPES.items() if name == media_type), "png")
     composer = Composer(model, load_signing(None, None, signer))
-    body = composer.compose(order, pixels, media_type, kind).body
+    body = bytes(composer.compose(order, pixels, media_type, kind).body)
     if media_type == JSON:
         files = [base64.b64decode(image["data"]) for image in json.loads(body)["images"]]
     else:
