@@ -9,25 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from sklearn.linear_model import LogisticRegression
 
-from porcelain.dataset import Dataset, Record, load_dataset, subset
-from porcelain.preparation import DEFAULT_SIZE
+from porcelain.dataset import Dataset, Record, load_dataset
+from training.audit.out_of_fold import (
+    answer_fold,
+    frozen_features,
+    label_column,
+    load_backbone,
+)
 from training.classifier.calibration import apply_temperature, fit_temperature
-from training.classifier.model import MultiTaskClassifier, load_weights_file
-from training.classifier.pictures import prepare_pictures
 from training.data.split import make_folds
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 FOLDS = 5
-REGULARISATION = 0.003
-BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -77,63 +77,25 @@ def read_folds(data: Path, logits: Path, kind: str) -> list[Fold]:
 def linear_folds(data: Path, backbone: str, weights: Path, seed: int = 0) -> list[Fold]:
     """Folds of linear heads on the features of a backbone that does not learn."""
     dataset = load_dataset(data)
-    row = {record.file_name: i for i, record in enumerate(dataset.records)}
-    features = frozen_features(dataset, backbone, weights)
+    with TemporaryDirectory() as work:
+        features, _ = frozen_features(dataset, load_backbone(backbone, str(weights)), Path(work))
     folds = []
     for split in make_folds(dataset, FOLDS, seed):
-        train = subset(dataset, split.names["train"])
-        classes = {task: train.classes(task) for task in dataset.records[0].labels}
-        names = {part: list(split.names[part]) for part in ("validation", "test")}
-        heads = linear_heads(features[[row[r.file_name] for r in train.records]], train, classes)
-        scores = {
-            part: {
-                task: head.decision_function(features[[row[name] for name in listed]])
-                for task, head in heads.items()
-            }
-            for part, listed in names.items()
-        }
-        folds.append(_fold(dataset, names, classes, scores))
+        answers = answer_fold(features, dataset.records, split, list(dataset.records[0].labels))
+        known = {record.file_name: record for record in dataset.records}
+        parts = []
+        for name in ("validation", "test"):
+            records = tuple(known[one] for one in split.names[name])
+            labels = label_columns(records, answers.classes)
+            parts.append(Part(records, labels, getattr(answers, name)))
+        train = tuple(known[one] for one in split.names["train"])
+        folds.append(Fold(answers.classes, train, *parts))
     return folds
-
-
-@torch.inference_mode()
-def frozen_features(dataset: Dataset, backbone: str, weights: Path) -> npt.NDArray[np.float32]:
-    """Standardised features of every picture [N, F]."""
-    model = MultiTaskClassifier(backbone, {"any": 2}).eval()
-    load_weights_file(model.backbone, weights)
-    mean, std = (value.view(1, 3, 1, 1) for value in model.normalisation())
-    paths = [dataset.path(record) for record in dataset.records]
-    cache = Path("/tmp") / f"porcelain-{dataset.digest()[:16]}.pixels"
-    pixels = prepare_pictures(paths, DEFAULT_SIZE, "letterbox-crop", cache).pixels
-    parts = []
-    for start in range(0, len(pixels), BATCH):
-        some = torch.from_numpy(np.array(pixels[start : start + BATCH])).permute(0, 3, 1, 2)
-        parts.append(model.features(model.feature_map((some.float() / 255 - mean) / std)).numpy())
-    features = np.concatenate(parts)
-    result: npt.NDArray[np.float32] = (features - features.mean(0)) / (features.std(0) + 1e-6)
-    return result
-
-
-def linear_heads(
-    features: npt.NDArray[np.float32], train: Dataset, classes: dict[str, list[str]]
-) -> dict[str, LogisticRegression]:
-    """One multinomial logistic regression per task, on the known labels."""
-    labels = label_columns(train.records, classes)
-    return {
-        task: LogisticRegression(C=REGULARISATION, max_iter=300).fit(
-            features[column >= 0], column[column >= 0]
-        )
-        for task, column in labels.items()
-    }
 
 
 def label_columns(records: Sequence[Record], classes: dict[str, list[str]]) -> dict[str, IntArray]:
     """Class indices per task [N]; -1 where unknown or not among the classes."""
-    index = {task: {name: i for i, name in enumerate(names)} for task, names in classes.items()}
-    return {
-        task: np.array([index[task].get(r.labels[task] or "", -1) for r in records], np.int64)
-        for task in classes
-    }
+    return {task: label_column(records, task, names) for task, names in classes.items()}
 
 
 def _fold(

@@ -1,4 +1,4 @@
-"""`porcelain data`: make, import, check, split and mix dataset folders."""
+"""`porcelain data`: make, import, check, split, mix, audit and correct dataset folders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.data.museums.commands import import_
 from training.data.ratio import Rule
 
 app = typer.Typer(
-    help="Make, import, check, split and mix dataset folders.",
+    help="Make, import, check, split, mix, audit and correct dataset folders.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -87,10 +87,32 @@ porcelain data mix --real photographs --synthetic generated --ratio 90:10 --task
 --out data/mix-type
 """
 
+AUDIT_EXAMPLES = """
+[bold]Judge every label; nothing in the folder is changed:[/]
+
+porcelain data audit photographs --out runs/audit
+
+[bold]Without the hub; with a bundle, which knows its own test part best:[/]
+
+porcelain data audit photographs --out runs/audit --backbone tf_mobilenetv3_small_075 \
+--pretrained weights.safetensors --bundle runs/classifier
+"""
+
+MERGE_EXAMPLES = """
+[bold]What was decided in an audit's table, into a new folder:[/]
+
+porcelain data merge photographs --corrections runs/audit/labels.csv --out data/corrected
+
+[bold]Several tables, in place:[/]
+
+porcelain data merge photographs --corrections labels.csv --corrections blanks.csv \
+--who "L. Chen" --out photographs --overwrite
+"""
+
 
 @app.callback()
 def data() -> None:
-    """Make, import, check, split and mix dataset folders."""
+    """Make, import, check, split, mix, audit and correct dataset folders."""
 
 
 app.command("import", epilog=IMPORT_EXAMPLES)(import_)
@@ -307,6 +329,105 @@ def mix(
         f"train on ({report.synthetic_share:.2%} synthetic), {report.validation} validation and "
         f"{report.test} test pictures, all real.",
         f"porcelain classifier train --data {out} --out runs/classifier",
+    )
+
+
+@app.command(epilog=AUDIT_EXAMPLES)
+def audit(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(help="Folder for the tables and the contact sheet.")],
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            help="Classifier bundle, which answers for the pictures that it has not learned from."
+        ),
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="timm model that sees the pictures; it does not learn.")
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option(help="auto (timm's weights from the hub), none, or a safetensors file."),
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Parts that are judged by what the others teach; 5.")
+    ] = None,
+    precision: Annotated[
+        float | None, typer.Option(help="Share of filled blanks that are to be right; 0.95.")
+    ] = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Find labels that are probably wrong, and blanks that could be filled.
+
+    Every picture is judged by models that have not learned from it, together
+    with the piece's other labels. Writes labels.csv (most suspicious first),
+    blanks.csv, combinations.csv (labels that occur together once), audit.json
+    and a contact sheet, audit.html. The dataset folder stays as it is: what
+    you decide, write into the tables, and merge them.
+    """
+    from porcelain.cli.console import Stages
+    from porcelain.cli.options import build_settings
+    from training.audit.audit import AuditSettings, audit_dataset
+
+    settings = build_settings(
+        AuditSettings,
+        backbone=backbone,
+        pretrained=pretrained,
+        folds=folds,
+        precision=precision,
+        seed=seed,
+    )
+    with Stages() as stages:
+        found = audit_dataset(
+            folder, out, settings, bundle=bundle, overwrite=overwrite, on_progress=stages.report
+        )
+    if as_json:
+        _print_json(found.summary)
+    wrong = sum(one.probably_wrong for one in found.judgements)
+    filled = sum(found.summary["blanks_to_fill"].values())
+    done(
+        f"Wrote {out}: {len(found.judgements)} labels judged, {wrong} probably wrong; "
+        f"{filled} of {len(found.blanks)} blanks could be filled; look at {out / 'audit.html'}.",
+        f"porcelain data merge {folder} --corrections {out / 'labels.csv'} --out data/corrected",
+    )
+
+
+@app.command(epilog=MERGE_EXAMPLES)
+def merge(
+    folder: Folder,
+    corrections: Annotated[
+        list[Path],
+        typer.Option(help="CSV of reviewed corrections; repeat for several, the last one wins."),
+    ],
+    out: Annotated[Path, typer.Option(help="Dataset folder to write.")],
+    who: Annotated[
+        str | None, typer.Option(help="Who decided, for rows whose column who is blank.")
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Take reviewed corrections into a dataset folder, and keep who changed what.
+
+    A table has the columns file_name, task, old_label, new_label, who, when
+    and why; rows with a blank new_label were not decided and are passed
+    over, and - makes a label unknown. A row whose old_label is no longer the
+    label stops the merge. The log of all corrections, corrections.csv, grows
+    in the folder, and the columns corrected_by, corrected_at and
+    corrected_from say it of each picture. With --out the folder itself and
+    --overwrite, only its tables are replaced.
+    """
+    from training.data.merge import merge_corrections
+
+    report = merge_corrections(folder, corrections, out, who=who, overwrite=overwrite)
+    if as_json:
+        typer.echo(report.model_dump_json(indent=2))
+    changes = ", ".join(f"{count} {task}" for task, count in report.changed.items()) or "no label"
+    done(
+        f"Wrote {out}: {changes} corrected in {report.pictures} pictures; {report.confirmed} "
+        f"confirmed, {report.undecided} undecided.",
+        f"porcelain data check {out}",
     )
 
 
