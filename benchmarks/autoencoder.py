@@ -30,10 +30,10 @@ from porcelain.predictor import Predictor
 from porcelain.preparation import load_and_prepare
 from porcelain.vocabulary import TASKS
 from training.data.split import SUBSETS, split_or_make
+from training.generator.evaluation.comparison import PictureSet, agreement, describe_set
+from training.generator.evaluation.features import BackboneSpace, ClassifierSpace, Space
 from training.generator.evaluation.groups import Group, rare_labels, rows_of
-from training.generator.evaluation.kernel_distance import kernel_distance
-from training.generator.evaluation.sets import PictureSet, agreement, describe_set
-from training.generator.evaluation.spaces import BackboneSpace, ClassifierSpace, Space
+from training.generator.evaluation.metrics import kernel_distance
 from training.generator.pretraining.autoencoder import reconstruct, to_bytes
 from training.generator.pretraining.start import open_start
 from training.generator.synthesis.kinds import kind_of

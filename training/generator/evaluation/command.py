@@ -87,10 +87,9 @@ def evaluate(
     other, and those of validation and test. With --out an interrupted run goes
     on from the last batch.
     """
+    from training.generator.evaluation.context import EvaluationInputs, EvaluationSettings
     from training.generator.evaluation.evaluate import EvaluationReporter, evaluate_generator
-    from training.generator.evaluation.presentation import evaluation_view
-    from training.generator.evaluation.ruler import EvaluationInputs
-    from training.generator.evaluation.settings import EvaluationSettings
+    from training.generator.evaluation.report import evaluation_view
 
     settings = build_settings(
         EvaluationSettings,

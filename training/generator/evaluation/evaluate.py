@@ -20,20 +20,25 @@ from training.generator.evaluation.comparison import (
     HELD_OUT,
     LORA,
     VARIANTS,
+    PictureSet,
     compare,
+    describe_set,
 )
-from training.generator.evaluation.drawing import (
+from training.generator.evaluation.context import (
+    EvaluationInputs,
+    EvaluationSettings,
+    Ruler,
+    open_ruler,
+)
+from training.generator.evaluation.groups import (
     Sampled,
     load_tuned,
     load_untuned,
     plan_drawing,
+    rare_labels,
     sample_variant,
 )
-from training.generator.evaluation.groups import rare_labels
 from training.generator.evaluation.results import GeneratorEvaluation
-from training.generator.evaluation.ruler import EvaluationInputs, Ruler, open_ruler
-from training.generator.evaluation.sets import PictureSet, describe_set
-from training.generator.evaluation.settings import EvaluationSettings
 from training.generator.synthesis.kinds import kind_of
 
 EVALUATION_FILE: Final = "evaluation.json"

@@ -13,7 +13,7 @@ class _Frozen(BaseModel):
 
 
 class Distance(_Frozen):
-    """Kernel distance; see `evaluation.kernel_distance.KernelDistance`."""
+    """Kernel distance; see `evaluation.metrics.KernelDistance`."""
 
     value: float
     std: float
@@ -27,7 +27,7 @@ class Measures(_Frozen):
         pictures: In the set.
         against: Photographs that they are compared with.
         kid: None for too few pictures, as with all that follow.
-        precision: See `evaluation.manifold.Manifold`.
+        precision: See `evaluation.metrics.Manifold`.
         recall: Likewise.
         density: Likewise.
         coverage: Likewise.

@@ -16,10 +16,9 @@ from porcelain.errors import DatasetError, UserError
 from tests.training.generator.conftest import COLOURS, Painter, paint
 from training.generator.commands import app
 from training.generator.evaluation.comparison import BASE, FOLDER, HALVES, HELD_OUT, LORA
+from training.generator.evaluation.context import EvaluationInputs, EvaluationSettings
 from training.generator.evaluation.evaluate import EvaluationReporter, evaluate_generator
 from training.generator.evaluation.results import GeneratorEvaluation
-from training.generator.evaluation.ruler import EvaluationInputs
-from training.generator.evaluation.settings import EvaluationSettings
 from training.generator.synthesis.settings import SynthesisSettings
 from training.generator.synthesis.synthesize import Inputs, synthesize
 

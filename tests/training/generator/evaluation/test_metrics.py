@@ -7,8 +7,13 @@ import pytest
 import torch
 from torchmetrics.image.kid import poly_mmd
 
-from training.generator.evaluation.kernel_distance import kernel_distance, squared_discrepancy
-from training.generator.evaluation.manifold import compare_manifolds, diversity, radii
+from training.generator.evaluation.metrics import (
+    compare_manifolds,
+    diversity,
+    kernel_distance,
+    radii,
+    squared_discrepancy,
+)
 
 
 def gaussian(count: int, shift: float = 0.0, seed: int = 0, width: int = 16) -> np.ndarray:

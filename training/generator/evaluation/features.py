@@ -1,4 +1,4 @@
-"""Named feature spaces in which sets of pictures are compared."""
+"""Feature spaces in which sets of pictures are compared: a classifier's, or a timm backbone's."""
 
 from __future__ import annotations
 
