@@ -36,7 +36,7 @@ from training.generator.evaluation.groups import Group, rare_labels, rows_of
 from training.generator.evaluation.metrics import kernel_distance
 from training.generator.pretraining.autoencoder import reconstruct, to_bytes
 from training.generator.pretraining.start import open_start
-from training.generator.synthesis.kinds import kind_of
+from training.generator.synthesis.plan import kind_of
 
 
 def main(

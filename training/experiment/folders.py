@@ -19,9 +19,8 @@ from training.experiment.arms import SYNTHETIC, recipe_of
 from training.experiment.settings import ExperimentSettings
 from training.experiment.sources import UNFILTERED, UNTUNED
 from training.generator.synthesis.candidates import Candidate, CandidateStore, Sampler, seed_of
-from training.generator.synthesis.kinds import labels_of
 from training.generator.synthesis.learned import learned_by, write_learned
-from training.generator.synthesis.plan import Plan
+from training.generator.synthesis.plan import Plan, labels_of
 from training.generator.synthesis.settings import SynthesisSettings
 from training.generator.synthesis.synthesize import Inputs as SynthesisInputs
 from training.generator.synthesis.synthesize import Reporter as SynthesisReporter

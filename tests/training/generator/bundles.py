@@ -21,7 +21,7 @@ from tests.sampling.tiny_bundle import ALPHA, RANK, make_tiny_lora
 from tests.sampling.tiny_pipeline import SIZE
 from training.data.allotment import Kind
 from training.data.split import Split, write_split
-from training.generator.synthesis.kinds import labels_of
+from training.generator.synthesis.plan import labels_of
 
 
 def make_generator_bundle(

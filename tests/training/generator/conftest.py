@@ -20,7 +20,7 @@ from tests.services.conftest import GRID, LABELS, colour_model
 from tests.training.data.folders import vessel
 from tests.training.generator.bundles import make_generator_bundle
 from training.data.split import make_split, read_split, write_split
-from training.generator.synthesis.kinds import count_records
+from training.generator.synthesis.plan import count_records
 
 COLOURS = ("red", "green", "blue")
 COUNTS = {"red": 24, "green": 12, "blue": 6}

@@ -33,7 +33,7 @@ from training.generator.evaluation.results import (
     GroupResult,
     Measures,
 )
-from training.generator.synthesis.agreement import read_labels
+from training.generator.synthesis.checks import read_labels
 from training.generator.synthesis.copies import (
     CopyThresholds,
     Looks,
@@ -42,7 +42,7 @@ from training.generator.synthesis.copies import (
     looks_of,
     nearness,
 )
-from training.generator.synthesis.kinds import labels_of
+from training.generator.synthesis.plan import labels_of
 from training.generator.synthesis.results import ModelName
 
 _BLOCK = 256

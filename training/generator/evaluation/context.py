@@ -16,7 +16,7 @@ from porcelain.predictor import Predictor
 from training.data.split import Split
 from training.generator.evaluation.features import BackboneSpace, ClassifierSpace, Space
 from training.generator.synthesis.copies import QUANTILE
-from training.generator.synthesis.kinds import KindCounts
+from training.generator.synthesis.plan import KindCounts
 from training.generator.synthesis.sources import open_sources
 
 

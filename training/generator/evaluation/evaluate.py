@@ -39,7 +39,7 @@ from training.generator.evaluation.groups import (
     sample_variant,
 )
 from training.generator.evaluation.results import GeneratorEvaluation
-from training.generator.synthesis.kinds import kind_of
+from training.generator.synthesis.plan import kind_of
 
 EVALUATION_FILE: Final = "evaluation.json"
 REPORT_FILE: Final = "report.html"

@@ -17,13 +17,8 @@ from porcelain.files import open_work_folder
 from porcelain.prompts import prompt_for
 from porcelain.vocabulary import TASKS, load_taxonomy
 from training.data.allotment import Kind
-from training.generator.synthesis.candidates import (
-    Candidate,
-    CandidateStore,
-    Sampler,
-    seed_of,
-)
-from training.generator.synthesis.kinds import labels_of
+from training.generator.synthesis.candidates import Candidate, CandidateStore, Sampler, seed_of
+from training.generator.synthesis.plan import labels_of
 
 RARE_SHARE: Final = 0.5
 """A class is rare with at most this share of the photographs that its task's classes have on

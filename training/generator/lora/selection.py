@@ -9,7 +9,7 @@ from porcelain.dataset import Dataset, Record, subset
 from porcelain.errors import DatasetError
 from training.data.split import Split
 from training.data.undeclared import refuse_undeclared
-from training.generator.synthesis.kinds import count_records, labels_of, task_counts
+from training.generator.synthesis.plan import count_records, labels_of, task_counts
 
 
 def photographs_to_learn(

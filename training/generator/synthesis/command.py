@@ -158,9 +158,8 @@ def synthesize(
     Interrupted, the same command goes on from the last batch.
     """
     from porcelain.content_credentials import load_signing
-    from training.generator.synthesis.kinds import parse_kind
-    from training.generator.synthesis.plan import plan_text
-    from training.generator.synthesis.presentation import outcome_view, plan_view
+    from training.generator.synthesis.output import outcome_view, plan_view
+    from training.generator.synthesis.plan import parse_kind, plan_text
     from training.generator.synthesis.settings import SynthesisSettings, parse_agreement
     from training.generator.synthesis.synthesize import (
         Inputs,

@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from porcelain.bundle import Bundle, SamplingDefaults
 from training.generator.synthesis.filtering import Reason, Verdict
-from training.generator.synthesis.kinds import labels_of
-from training.generator.synthesis.plan import Plan
+from training.generator.synthesis.plan import Plan, labels_of
 from training.generator.synthesis.settings import SynthesisSettings
 
 

@@ -11,8 +11,8 @@ from porcelain.bundle import SamplingDefaults
 from porcelain.errors import UserError
 from porcelain.vocabulary import TASKS
 from training.data.ratio import Ratio, Rule
+from training.generator.synthesis.checks import DefectLimits
 from training.generator.synthesis.copies import QUANTILE
-from training.generator.synthesis.defects import DefectLimits
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -1,22 +1,30 @@
-"""What a synthesis starts from: the generator's bundle and, where given, the real photographs."""
+"""What a synthesis starts from (the generator's bundle and the real photographs), and its plan."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from porcelain.bundle import SPLIT_FILE, Bundle, load_bundle
 from porcelain.dataset import Dataset, load_dataset, subset
 from porcelain.errors import DatasetError, UserError
+from training.data.allotment import Kind
+from training.data.ratio import Ratio
 from training.data.split import Split, load_split
-from training.generator.synthesis.kinds import (
+from training.generator.synthesis.plan import (
     KindCounts,
+    Plan,
+    check_plan,
     count_bundle,
     count_records,
     describe,
+    make_plan,
+    plan_by_rule,
+    read_plan,
+    without_unlearned,
 )
-from training.generator.synthesis.plan import without_unlearned
+from training.generator.synthesis.settings import SynthesisSettings
 
 Message = Callable[[str], None]
 
@@ -123,3 +131,44 @@ def _check_leak(dataset: Dataset, split: Split, bundle: Bundle) -> None:
             f"part, first {leaked[0]}; its pictures would leak the answers. Train it on this "
             "split, or give the one it was trained on."
         )
+
+
+def choose_plan(
+    sources: Sources,
+    settings: SynthesisSettings,
+    *,
+    plan_file: Path | None = None,
+    kinds: Sequence[Kind] = (),
+) -> Plan:
+    """What is to be made.
+
+    Args:
+        sources: What is known of the kinds.
+        settings: Ratio, count and rule.
+        plan_file: A plan to follow to the letter.
+        kinds: Kinds of which `settings.count` pictures are to be made each.
+
+    Raises:
+        UserError: The options contradict each other, ask for nothing, or for what cannot be.
+    """
+    if plan_file is not None and (kinds or settings.count is not None):
+        raise UserError("--plan says how many of what; leave out --labels and --count.")
+    if plan_file is not None:
+        plan = read_plan(plan_file, sources.known)
+    elif kinds:
+        if settings.count is None:
+            raise UserError("--labels needs --count, the number of pictures of each.")
+        plan = make_plan(dict.fromkeys(kinds, settings.count), sources.known)
+    else:
+        wanted = Ratio.parse(settings.ratio).synthetic_count(sources.pictures)
+        total = wanted if settings.count is None else settings.count
+        if total == 0:
+            raise UserError(
+                f"A ratio of {settings.ratio} to {sources.pictures} training photographs makes no "
+                "picture; give a larger synthetic share, or --count."
+            )
+        plan = plan_by_rule(total, settings.rule, sources.known, settings.tasks)
+    if plan.total == 0:
+        raise UserError("The plan asks for no picture; give a count above 0.")
+    check_plan(plan, sources.bundle.generator.labels, settings.allow_unseen)
+    return plan

@@ -15,19 +15,25 @@ from porcelain.predictor import Predictor
 from porcelain.prompts import prompt_for
 from porcelain.vocabulary import TASKS, load_taxonomy
 from training.data.allotment import Kind
-from training.generator.synthesis.candidates import Candidate, CandidateStore, Sampler, seed_of
-from training.generator.synthesis.caveats import (
-    learned_test_pictures,
-    photographs_passed,
-    untaught,
+from training.generator.synthesis.candidates import (
+    Candidate,
+    CandidateStore,
+    Originals,
+    Sampler,
+    open_originals,
+    seed_of,
 )
-from training.generator.synthesis.filtering import Filter, Verdict
-from training.generator.synthesis.kinds import labels_of
+from training.generator.synthesis.filtering import Filter, Verdict, sample_until_met
 from training.generator.synthesis.learned import learned_by, write_learned
 from training.generator.synthesis.output import write_output
-from training.generator.synthesis.photographs import Photographs, read_photographs
-from training.generator.synthesis.plan import Plan
-from training.generator.synthesis.planning import choose_plan
+from training.generator.synthesis.photographs import (
+    Photographs,
+    learned_test_pictures,
+    photographs_passed,
+    read_photographs,
+    untaught,
+)
+from training.generator.synthesis.plan import Plan, labels_of
 from training.generator.synthesis.results import (
     CopyLimits,
     ModelName,
@@ -35,10 +41,8 @@ from training.generator.synthesis.results import (
     count_kinds,
     count_rules,
 )
-from training.generator.synthesis.rounds import sample_until_met
 from training.generator.synthesis.settings import SynthesisSettings
-from training.generator.synthesis.sources import Sources, open_sources
-from training.generator.synthesis.variation import Originals, open_originals
+from training.generator.synthesis.sources import Sources, choose_plan, open_sources
 
 
 @dataclass(frozen=True)

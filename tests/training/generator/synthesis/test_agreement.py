@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.generator.synthesis.agreement import misread_tasks, read_labels
+from training.generator.synthesis.checks import misread_tasks, read_labels
 
 CLASSES = {"glaze": ["celadon", "white"], "type": ["bowl", "dish", "vase"]}
 ANSWER = {"glaze": np.asarray([0.8, 0.2]), "type": np.asarray([0.3, 0.45, 0.25])}

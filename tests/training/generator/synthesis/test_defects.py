@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 
 from tests.training.data.folders import vessel
-from training.generator.synthesis.defects import (
-    Defect,
-    DefectLimits,
-    find_defects,
-    measure_tones,
-)
+from training.generator.synthesis.checks import Defect, DefectLimits, find_defects, measure_tones
 
 RNG = np.random.default_rng(0)
 SIDE = 96

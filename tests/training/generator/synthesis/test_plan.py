@@ -13,20 +13,18 @@ from tests.training.data.folders import labels_of as labels
 from tests.training.data.folders import record
 from training.data.allotment import allot
 from training.data.ratio import Rule
-from training.generator.synthesis.kinds import (
+from training.generator.synthesis.plan import (
+    check_plan,
     count_records,
     kind_of,
     labels_of,
+    make_plan,
     parse_kind,
     photographs_of,
-    task_counts,
-)
-from training.generator.synthesis.plan import (
-    check_plan,
-    make_plan,
     plan_by_rule,
     plan_text,
     read_plan,
+    task_counts,
     without_unlearned,
 )
 

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from training.generator.synthesis.presentation import MOST_SHORTFALLS, outcome_view
+from training.generator.synthesis.output import MOST_SHORTFALLS, outcome_view
 from training.generator.synthesis.results import (
     CopyLimits,
     KindCount,
