@@ -34,10 +34,10 @@ from benchmarks.references.text_to_image_lora import ExampleTrainer
 from porcelain.dataset import Record, load_dataset, write_metadata
 from porcelain.prompts import prompt_for
 from training.data.split import Split, write_split
-from training.generator.lora.precision import choose_precision
-from training.generator.lora.records import Reporter
-from training.generator.lora.run import Run, set_up
+from training.generator.lora.model import choose_precision
+from training.generator.lora.preparation import Run, set_up
 from training.generator.lora.settings import LoraSettings
+from training.generator.lora.trainer import Reporter
 
 TARGET = 2.0
 

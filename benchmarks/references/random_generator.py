@@ -36,7 +36,7 @@ def write_random_generator(folder: Path, base: Path, *, rank: int, size: int, st
     from peft.tuners.lora import LoraLayer
 
     from sampling.base import digest_of, load_pipeline
-    from training.generator.lora.adapters import add_adapters, save_adapters
+    from training.generator.lora.model import add_adapters, save_adapters
 
     torch.manual_seed(0)
     pipeline = load_pipeline(base, device="cpu")

@@ -1,27 +1,84 @@
-"""From a base model and photographs to what training reads: latents, texts, shares."""
+"""From photographs and a base model to a run that is ready to train."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 from diffusers import StableDiffusionPipeline
 
-from porcelain.bundle import BaseModelReference
-from porcelain.dataset import Dataset, Record
+from porcelain.bundle import BaseModelReference, Combination
+from porcelain.dataset import Dataset, Record, load_dataset, subset
 from porcelain.errors import DatasetError, UserError
-from porcelain.prompts import prompt_for
-from porcelain.vocabulary import Taxonomy
-from sampling.base import digest_of, resolve_base, revision_of
-from training.generator.lora.latents import LatentKey, LatentStore, encode_pictures
-from training.generator.lora.material import Material
-from training.generator.lora.rarity import rarity_weights
-from training.generator.lora.records import Reporter
+from porcelain.files import open_work_folder
+from porcelain.prompts import check_template, prompt_for
+from porcelain.vocabulary import Taxonomy, load_taxonomy
+from sampling.base import digest_of, load_pipeline, resolve_base, revision_of
+from training.data.split import SUBSETS, Split, split_or_make
+from training.data.undeclared import refuse_undeclared
+from training.generator.lora.encoding import (
+    LatentKey,
+    LatentStore,
+    cut_prompts,
+    embed,
+    encode_pictures,
+    token_ids,
+)
+from training.generator.lora.inputs import Material, rarity_weights
+from training.generator.lora.model import add_adapters, choose_precision
 from training.generator.lora.settings import LoraSettings
-from training.generator.lora.texts import cut_prompts, embed, token_ids
+from training.generator.lora.trainer import LoraTrainer, Reporter
+from training.generator.synthesis.plan import count_records, labels_of, task_counts
+from training.processes import open_accelerator
+
+
+def photographs_to_learn(
+    dataset: Dataset, split: Split, message: Callable[[str], None] = lambda text: None
+) -> Dataset:
+    """The training part without generated pictures, which would teach a model its own faults.
+
+    Generated pictures that their rows declare are left out; those that are declared real are a
+    fault. Only pictures of the training part are opened.
+
+    Args:
+        dataset: All pictures.
+        split: Its parts.
+        message: Hears how many pictures were left out.
+
+    Raises:
+        DatasetError: Nothing is left, or a picture is synthetic and declared real.
+    """
+    training = subset(dataset, split.names["train"])
+    refuse_undeclared(training)
+    real = [record.file_name for record in training.records if not record.synthetic]
+    left_out = len(training) - len(real)
+    if not real:
+        raise DatasetError(
+            f"{dataset.root} has no photograph in its training part: of {len(training)} pictures "
+            f"there, {left_out} are generated; a LoRA learns from photographs alone."
+        )
+    if left_out:
+        message(f"Left out {left_out} generated pictures: a LoRA learns from photographs alone")
+    return subset(dataset, real)
+
+
+def combinations_of(records: Sequence[Record]) -> list[Combination]:
+    """Which labels occur together, the most frequent first; pictures without any do not count."""
+    combinations = [
+        Combination(labels=labels_of(kind), count=count)
+        for kind, count in count_records(records).items()
+    ]
+    return sorted(combinations, key=lambda one: (-one.count, sorted(one.labels.items())))
+
+
+def labels_that_occur(records: Sequence[Record]) -> dict[str, list[str]]:
+    """The labels of each task that occur, sorted; tasks without any are left out."""
+    counts = task_counts(count_records(records))
+    return {task: sorted(labels) for task, labels in counts.items() if labels}
 
 
 @dataclass(frozen=True)
@@ -165,3 +222,101 @@ def _warn_of_cut(
             f"{len(cut)} prompts are longer than the text encoder reads and lose their end, such "
             f"as {cut[0]!r}; shorten the taxonomy's phrases or --template"
         )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A LoRA, trained or about to be.
+
+    Attributes:
+        trainer: Carries the pipeline with its adapters, and the resolved settings.
+        base: What lies under them.
+        root: The dataset folder.
+        records: The photographs it learns from.
+        digest: Of the photographs it was given.
+        split: The dataset's parts.
+        taxonomy: The dataset's.
+        folder: Of its checkpoint and sample grids.
+    """
+
+    trainer: LoraTrainer
+    base: Base
+    root: Path
+    records: tuple[Record, ...]
+    digest: str
+    split: Split
+    taxonomy: Taxonomy
+    folder: Path
+
+    def rarest_prompts(self, most: int) -> list[str]:
+        """Prompts of the kinds with the fewest photographs; the empty prompt without any kind."""
+        rarest = sorted(
+            combinations_of(self.records), key=lambda one: (one.count, sorted(one.labels.items()))
+        )
+        template = self.trainer.settings.template
+        prompts = [prompt_for(one.labels, self.taxonomy, template) for one in rarest[:most]]
+        return prompts or [""]
+
+
+def set_up(
+    data: Path,
+    work: Path,
+    settings: LoraSettings,
+    *,
+    split: Path | None = None,
+    cache: Path | None = None,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Everything up to the first step: split, base, encoded pictures and prompts, adapters.
+
+    Args:
+        data: A dataset folder.
+        work: Folder of latents, checkpoint and sample grids. A run found there that was begun with
+            equal settings, photographs, split and base is continued; another is replaced.
+        settings: How to train.
+        split: A `split.json`; by default the dataset's own, or one made from the seed.
+        cache: Folder of latents and embeddings, if not in `work`.
+        reporter: Hears of progress.
+
+    Raises:
+        UserError: Dataset, split or base do not fit.
+    """
+    check_template(settings.template)
+    accelerator = open_accelerator()
+    precision = choose_precision(settings.mixed_precision, accelerator.device)
+    reporter = reporter if reporter and accelerator.is_main_process else Reporter()
+    dataset, taxonomy = load_dataset(data), load_taxonomy(data)
+    parts = split_or_make(dataset, split, seed=settings.seed)
+    photographs = photographs_to_learn(dataset, parts, reporter.message)
+    digest = photographs.digest()
+    with accelerator.local_main_process_first():  # the others find what it has downloaded
+        base = find_base(settings.base)
+    pipeline = load_pipeline(base.folder, device=str(accelerator.device), dtype=torch.float32)
+    settings = settings.resolved(
+        len(photographs), base_size(pipeline), base_width(pipeline), precision
+    )
+    kept = cache or work / "cache"
+    material, records = prepare_material(
+        pipeline, photographs, taxonomy, base, settings, kept, accelerator, reporter
+    )
+    identity = {
+        "settings": settings.identity(),
+        "base": base.reference.digest,
+        "data": digest,
+        "split": {part: list(parts.names[part]) for part in SUBSETS},
+        "taxonomy": taxonomy.model_dump(mode="json"),
+    }
+    folder = work / "run"
+    if accelerator.is_main_process:
+        open_work_folder(folder, identity)
+    accelerator.wait_for_everyone()
+    torch.manual_seed(settings.seed)
+    add_adapters(
+        pipeline, settings.rank, settings.alpha_or_rank(), text_encoder=settings.text_encoder
+    )
+    # They have done their work, but for the sample grids.
+    pipeline.vae.to("cpu")
+    if not settings.text_encoder:
+        pipeline.text_encoder.to("cpu")
+    trainer = LoraTrainer(pipeline, material, settings, folder, accelerator)
+    return Run(trainer, base, dataset.root, records, digest, parts, taxonomy, folder)

@@ -51,7 +51,7 @@ class LoraSettings(BaseModel):
         noise_offset: Strength of noise that is equal all over a channel, which lets a model learn
             very dark and very light pictures; 0 turns it off.
         prompt_dropout: Share of pictures shown with an empty prompt, for guidance.
-        rarity_power: How far rare kinds are favoured (see `training.generator.lora.rarity`); 0
+        rarity_power: How far rare kinds are favoured (see `training.generator.lora.inputs`); 0
             shows every picture equally often, 1 every kind of the task that favours it most.
         flip: Whether half of the pictures are seen as mirror images.
         size: Side of the pictures in pixels; None means the base's own.

@@ -1,8 +1,4 @@
-"""The training run: steps on cached latents, checkpoints, and a list of what is trained.
-
-A run is a function of its settings and data alone: what is random in a step is drawn from (seed,
-step), so that a run that was interrupted ends as one that was not.
-"""
+"""The training run of a LoRA: objective, optimiser steps on cached latents, checkpoints."""
 
 from __future__ import annotations
 
@@ -13,23 +9,130 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 from torch import Tensor
 
 from porcelain.errors import UserError
 from porcelain.files import write_bytes
-from training.generator.lora.denoiser import Denoiser
-from training.generator.lora.draws import Draws, mixed_seed
-from training.generator.lora.material import Inputs, Material
-from training.generator.lora.objective import Objective
-from training.generator.lora.precision import DTYPES
-from training.generator.lora.rarity import Order
-from training.generator.lora.records import History
+from training.generator.lora.inputs import Draws, Inputs, Material, Order, mixed_seed
+from training.generator.lora.model import DTYPES, Denoiser
 from training.generator.lora.settings import LoraSettings
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """What a caller hears while training goes on. Every hook may be left out.
+
+    Attributes:
+        message: One line for people.
+        encoding: Pictures encoded, and pictures in all.
+        step: Steps done, steps in all, and the mean loss since the last call.
+        preview: The file of a new sample grid.
+    """
+
+    message: Callable[[str], None] = lambda text: None
+    encoding: Callable[[int, int], None] = lambda done, total: None
+    step: Callable[[int, int, float], None] = lambda done, total, loss: None
+    preview: Callable[[Path], None] = lambda file: None
+
+
+@dataclass
+class History:
+    """Every optimiser step so far.
+
+    Attributes:
+        losses: Mean loss over the batch.
+        norms: Norm of the gradient before it was clipped.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+
+    def recent_loss(self, count: int) -> float:
+        """Mean loss of the last `count` steps; not a number without any."""
+        last = self.losses[-count:]
+        return sum(last) / len(last) if last else float("nan")
+
+
+PREDICTIONS = ("epsilon", "v_prediction")
+
+
+class Objective:
+    """Noisy latents, target and loss of Stable Diffusion 1.x (epsilon) and 2.x (velocity).
+
+    Attributes:
+        levels: Number of noise levels.
+    """
+
+    def __init__(self, scheduler: DDPMScheduler, snr_gamma: float | None) -> None:
+        """Train on the noise schedule of `scheduler`.
+
+        Args:
+            scheduler: Made from the base's configuration.
+            snr_gamma: See `min_snr_weights`; None weighs all levels alike.
+
+        Raises:
+            UserError: The base predicts something else.
+        """
+        self._prediction = str(scheduler.config.prediction_type)
+        if self._prediction not in PREDICTIONS:
+            raise UserError(
+                f"The base predicts {self._prediction!r}; only {' and '.join(PREDICTIONS)} models "
+                "can be fine-tuned."
+            )
+        self._scheduler = scheduler
+        self.levels = int(scheduler.config.num_train_timesteps)
+        self._weights = torch.ones(self.levels)
+        if snr_gamma is not None:
+            self._weights = min_snr_weights(
+                scheduler.alphas_cumprod, snr_gamma, velocity=self._prediction == "v_prediction"
+            )
+
+    def noisy(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Latents [B, C, h, w] with as much noise as their level asks for."""
+        noisy: Tensor = self._scheduler.add_noise(latents, noise, timesteps)
+        return noisy
+
+    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """What the model should answer: [B, C, h, w]."""
+        if self._prediction == "epsilon":
+            return noise
+        velocity: Tensor = self._scheduler.get_velocity(latents, noise, timesteps)
+        return velocity
+
+    def losses(self, answer: Tensor, target: Tensor, timesteps: Tensor) -> Tensor:
+        """Weighted mean squared error per picture, in float32: [B]."""
+        squared = F.mse_loss(answer.float(), target.float(), reduction="none")
+        return squared.flatten(1).mean(1) * self._weights.to(answer.device)[timesteps]
+
+
+def min_snr_weights(alphas_cumprod: Tensor, gamma: float, *, velocity: bool) -> Tensor:
+    """Weight of each noise level's squared error: min(SNR, gamma), as a share of the target's.
+
+    Levels with little noise are easy and pull the weights their own way; bounding what they count
+    converges faster. For a model that predicts the noise the weight is min(SNR, gamma) / SNR, for
+    one that predicts velocity min(SNR, gamma) / (SNR + 1) (Hang et al., arXiv 2303.09556,
+    sections 3.4 and 4.2).
+
+    Args:
+        alphas_cumprod: Share of signal in each level's variance [T].
+        gamma: The bound.
+        velocity: Whether the model predicts velocity.
+    """
+    signal, noise = alphas_cumprod.double(), 1 - alphas_cumprod.double()
+    # Multiplied out by the noise's share, so that a level of pure noise divides nothing by zero.
+    bounded = torch.minimum(signal, gamma * noise)
+    weights = (
+        bounded if velocity else torch.where(signal > 0, bounded / signal.clamp_min(1e-30), 1.0)
+    )
+    return weights.float()
+
 
 CHECKPOINT_FILE = "checkpoint.pt"
 

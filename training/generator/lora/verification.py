@@ -22,8 +22,14 @@ from diffusers import StableDiffusionPipeline
 from porcelain.bundle import LORA_FILE
 from porcelain.errors import PorcelainError
 from sampling.layout import variant_of
-from training.generator.lora.adapters import adapted_parts, set_adapters
-from training.generator.lora.previews import Floats, Sampling, ready_to_sample, sample
+from training.generator.lora.model import (
+    Floats,
+    Sampling,
+    adapted_parts,
+    ready_to_sample,
+    sample,
+    set_adapters,
+)
 
 TOLERANCE = 0.02
 """Largest mean difference between both processes, as a share of what the LoRA changes."""

@@ -14,13 +14,14 @@ from safetensors.torch import load_file
 
 from porcelain.bundle import LORA_FILE
 from sampling.base import load_pipeline
-from training.generator.lora.adapters import (
+from training.generator.lora.model import (
+    Sampling,
     add_adapters,
+    sample,
     save_adapters,
     set_adapters,
     update_sizes,
 )
-from training.generator.lora.previews import Sampling, sample
 
 BRIEF = Sampling(2, 2.0, 64)
 PROMPT = "museum photograph of a vase"

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from porcelain.bundle import load_bundle
 from porcelain.errors import UserError
 from training.generator.commands import app
-from training.generator.lora import bundling
+from training.generator.lora import pipeline
 from training.generator.lora.settings import LoraSettings
 from training.generator.lora.verification import Verification
 
@@ -23,7 +23,7 @@ def train(*options: object) -> Result:
 def test_it_leaves_a_bundle_and_names_the_next_command(
     photographs: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundling, "verify", lambda *given: Verification(1.0, 0.0))
+    monkeypatch.setattr(pipeline, "verify", lambda *given: Verification(1.0, 0.0))
     options = ["--data", photographs, "--base", base, "--out", tmp_path / "bundle"]
     options += ["--epochs", "0.5", "--rank", "2", "--alpha", "1", "--batch-size", "3"]
     options += ["--learning-rate", "0.01", "--text-encoder", "--gradient-checkpointing"]

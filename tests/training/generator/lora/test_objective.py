@@ -9,10 +9,9 @@ from diffusers import DDPMScheduler
 from diffusers.training_utils import compute_snr
 
 from porcelain.errors import UserError
-from training.generator.lora.draws import Draws
-from training.generator.lora.objective import Objective, min_snr_weights
-from training.generator.lora.rarity import Order
+from training.generator.lora.inputs import Draws, Order
 from training.generator.lora.settings import LoraSettings
+from training.generator.lora.trainer import Objective, min_snr_weights
 
 SHAPE = (4, 8, 8)
 

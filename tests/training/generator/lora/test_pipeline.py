@@ -28,11 +28,11 @@ from sampling.layout import digest_of
 from tests.training.data.folders import encoded, marked_png, vessel
 from tests.training.generator.lora.conftest import COMMON, RARE
 from training.data.split import SUBSETS, read_split, split_or_make
-from training.generator.lora import bundling, observation, run
+from training.generator.lora import pipeline, preparation
+from training.generator.lora.model import Sampling, sample
 from training.generator.lora.pipeline import fit, train_generator
-from training.generator.lora.previews import Sampling, sample
-from training.generator.lora.records import Reporter
 from training.generator.lora.settings import LoraSettings
+from training.generator.lora.trainer import Reporter
 from training.generator.lora.verification import Verification, compare
 from training.generator.synthesis.learned import Learned, learned_by
 
@@ -128,8 +128,8 @@ def test_it_samples_what_a_plain_pipeline_samples(trained: Bundle, base: Path) -
 def test_interrupted_the_same_command_goes_on(
     trained: Bundle, photographs: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(observation, "REPORT_SECONDS", 0.0)
-    monkeypatch.setattr(bundling, "verify", no_proof)
+    monkeypatch.setattr(pipeline, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(pipeline, "verify", no_proof)
 
     def kill(step: int, total: int, loss: float) -> None:
         if step == 4:
@@ -171,8 +171,8 @@ def test_no_held_out_picture_is_opened(
         _listening = True
         return split
 
-    monkeypatch.setattr(run, "split_or_make", known)
-    monkeypatch.setattr(bundling, "verify", no_proof)  # it is not told where pictures are
+    monkeypatch.setattr(preparation, "split_or_make", known)
+    monkeypatch.setattr(pipeline, "verify", no_proof)  # it is not told where pictures are
     sys.addaudithook(_listen)
     try:
         train_generator(photographs, tmp_path / "bundle", brief(base))
@@ -197,7 +197,7 @@ def test_held_out_pictures_do_not_matter(
         for r in load_dataset(copy).records
     ]
     write_metadata(copy, records)
-    other = run.set_up(copy, tmp_path / "work", brief(base))
+    other = preparation.set_up(copy, tmp_path / "work", brief(base))
     fit(other)
     learned = load_file(trained.path / LORA_FILE)
     for name, value in other.trainer.parameters.items():
@@ -214,16 +214,16 @@ def test_generated_pictures_are_left_out(photographs: Path, base: Path, tmp_path
     records = [replace(r, synthetic=r.file_name == declared) for r in load_dataset(copy).records]
     write_metadata(copy, records)
     with pytest.raises(DatasetError, match=f"declared real but were made by a model: {marked};"):
-        run.set_up(copy, tmp_path / "refused", brief(base))
+        preparation.set_up(copy, tmp_path / "refused", brief(base))
     records = [replace(r, synthetic=r.synthetic or r.file_name == marked) for r in records]
     write_metadata(copy, records)
     said: list[str] = []
-    found = run.set_up(copy, tmp_path / "a", brief(base), reporter=Reporter(said.append))
+    found = preparation.set_up(copy, tmp_path / "a", brief(base), reporter=Reporter(said.append))
     assert [r.file_name for r in found.records] == others
     assert any("2 generated" in line for line in said)
     write_metadata(copy, [replace(r, synthetic=True) for r in records])
     with pytest.raises(DatasetError, match="generated"):
-        run.set_up(copy, tmp_path / "b", brief(base))
+        preparation.set_up(copy, tmp_path / "b", brief(base))
 
 
 def test_unreadable_pictures_are_left_out_and_named(
@@ -234,7 +234,7 @@ def test_unreadable_pictures_are_left_out_and_named(
     broken, *others = read_split(copy / "split.json").names["train"]
     (copy / broken).write_bytes((copy / broken).read_bytes()[:300])
     said: list[str] = []
-    found = run.set_up(copy, tmp_path / "work", brief(base), reporter=Reporter(said.append))
+    found = preparation.set_up(copy, tmp_path / "work", brief(base), reporter=Reporter(said.append))
     assert [r.file_name for r in found.records] == others
     assert any(line.startswith(f"Left out {broken}") for line in said)
     fit(found)
@@ -245,21 +245,21 @@ def test_latents_can_be_kept_for_other_runs(
     photographs: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = brief(base)
-    run.set_up(photographs, tmp_path / "a", settings, cache=tmp_path / "cache")
+    preparation.set_up(photographs, tmp_path / "a", settings, cache=tmp_path / "cache")
     monkeypatch.setattr(AutoencoderKL, "encode", None)
     monkeypatch.setattr(StableDiffusionPipeline, "encode_prompt", None)
     other = settings.model_copy(update={"rank": 2, "seed": 7})
-    run.set_up(photographs, tmp_path / "b", other, cache=tmp_path / "cache")
+    preparation.set_up(photographs, tmp_path / "b", other, cache=tmp_path / "cache")
     larger = settings.model_copy(update={"size": 128})
     with pytest.raises(TypeError):
-        run.set_up(photographs, tmp_path / "c", larger, cache=tmp_path / "cache")
+        preparation.set_up(photographs, tmp_path / "c", larger, cache=tmp_path / "cache")
 
 
 def test_long_prompts_are_named(photographs: Path, base: Path, tmp_path: Path) -> None:
     said: list[str] = []
     template = "a very long description " * 20 + "[{type}]"
     settings = brief(base).model_copy(update={"template": template})
-    run.set_up(photographs, tmp_path / "work", settings, reporter=Reporter(said.append))
+    preparation.set_up(photographs, tmp_path / "work", settings, reporter=Reporter(said.append))
     assert any("lose their end" in line for line in said)
 
 
@@ -291,7 +291,7 @@ def test_a_saved_file_that_does_nothing_is_found_out(
     photographs: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a key that loaders do not know would."""
-    save = bundling.save_adapters
+    save = pipeline.save_adapters
 
     def forget(pipeline: StableDiffusionPipeline, folder: Path) -> None:
         kept = [(p, p.detach().clone()) for n, p in pipeline.unet.named_parameters() if "_B." in n]
@@ -301,7 +301,7 @@ def test_a_saved_file_that_does_nothing_is_found_out(
         for parameter, value in kept:
             parameter.data = value
 
-    monkeypatch.setattr(bundling, "save_adapters", forget)
+    monkeypatch.setattr(pipeline, "save_adapters", forget)
     with pytest.raises(PorcelainError, match="nothing was learned"):
         train_generator(photographs, tmp_path / "bundle", brief(base))
     assert not (tmp_path / "bundle").exists()

@@ -7,7 +7,7 @@ import pytest
 
 from porcelain.dataset import Record
 from tests.training.data.folders import labels_of
-from training.generator.lora.rarity import Order, rarity_weights
+from training.generator.lora.inputs import Order, rarity_weights
 
 
 def records_of(*groups: tuple[int, dict[str, str | None]]) -> list[Record]:

@@ -12,12 +12,11 @@ from diffusers.training_utils import compute_snr
 from torch import Tensor
 
 from porcelain.errors import UserError
-from training.generator.lora.adapters import set_adapters, update_sizes
+from training.generator.lora.model import set_adapters, update_sizes
 from training.generator.lora.pipeline import fit
-from training.generator.lora.records import Reporter
-from training.generator.lora.run import Run, set_up
+from training.generator.lora.preparation import Run, set_up
 from training.generator.lora.settings import LoraSettings
-from training.generator.lora.trainer import LoraTrainer, learning_rate
+from training.generator.lora.trainer import LoraTrainer, Reporter, learning_rate
 
 Build = Callable[..., Run]
 

@@ -1,12 +1,4 @@
-"""What the autoencoder makes of each picture and its mirror image, computed once and kept on disk.
-
-Kept are mean and standard deviation of the posterior rather than one sample of it: every step then
-draws anew, exactly as if it encoded the picture again (`AutoencoderKL.encode(...).sample()`).
-They are computed and kept in float32, whatever precision training has: it happens once.
-
-A picture is encoded together with its mirror image and nothing else, so that the result does not
-depend on where an interrupted run went on, or on how many processes share the work.
-"""
+"""Pictures and prompts encoded once by the base's frozen parts, and kept on disk."""
 
 from __future__ import annotations
 
@@ -19,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from porcelain.errors import ImageError
-from porcelain.files import reserve, sha256_bytes, sha256_file, write_json
+from porcelain.files import reserve, sha256_bytes, sha256_file, write_bytes, write_json
 from porcelain.preparation import Pixels, ResizeRule, load_and_prepare
+from sampling.embeddings import PromptEmbeddings
 
 _LATENTS, _STATES, _IDENTITY = "latents.f32", "states.u8", "identity.json"
 _TO_DO, _DONE, _UNUSABLE = 0, 1, 2
@@ -198,3 +192,47 @@ def _views(pixels: Pixels, flip: bool) -> Tensor:
     """The picture, and its mirror image if wanted, in [-1, 1]: [views, 3, size, size]."""
     image = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float().div(127.5).sub(1)
     return torch.stack([image, image.flip(-1)]) if flip else image[None]
+
+
+_NAME = "embeddings"
+
+
+def token_ids(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> Tensor:
+    """Token ids of each prompt, padded or cut to the text encoder's length: int64 [P, tokens]."""
+    tokenizer = pipeline.tokenizer
+    ids: Tensor = tokenizer(
+        list(prompts),
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    ).input_ids
+    return ids
+
+
+def cut_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> list[str]:
+    """The prompts that are longer than the text encoder reads."""
+    longest = int(pipeline.tokenizer.model_max_length)
+    return [p for p in prompts if len(pipeline.tokenizer(p).input_ids) > longest]
+
+
+def embed(
+    pipeline: StableDiffusionPipeline, prompts: Sequence[str], base: str, folder: Path
+) -> Tensor:
+    """Embeddings of each prompt, computed once: float32 [P, tokens, width].
+
+    Args:
+        pipeline: Its text encoder reads each prompt by itself.
+        prompts: Without repetition.
+        base: Digest of the base model.
+        folder: Where they are kept.
+    """
+    key = sha256_bytes(json.dumps([base, list(prompts)]).encode())
+    file = folder / f"prompts-{key[:32]}.safetensors"
+    if file.is_file():
+        return load_file(file)[_NAME]
+    encoder = PromptEmbeddings(pipeline)
+    with torch.inference_mode():
+        embeddings = torch.cat([encoder.of(prompt).float().cpu() for prompt in prompts])
+    write_bytes(file, save({_NAME: embeddings.contiguous()}))
+    return embeddings
