@@ -7,11 +7,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from training.data.rendering.borders import BORDERS
-from training.data.rendering.canvas import Canvas
-from training.data.rendering.colour import rgb
+from training.data.rendering.canvas import Canvas, rgb
 from training.data.rendering.history import Look
-from training.data.rendering.motifs import FIELDS
+from training.data.rendering.motifs import BORDERS, FIELDS
 from training.data.rendering.pen import Motif, Palette, Pen
 from training.data.rendering.surface import Array, Zone
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.data.rendering.canvas import tiles
-from training.data.rendering.colour import blend, rgb
+from training.data.rendering.canvas import blend, rgb, tiles
 from training.data.rendering.surface import Array
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from training.data.rendering.canvas import Canvas, tiles
-from training.data.rendering.colour import blend, pick
+from training.data.rendering.canvas import Canvas, blend, pick, tiles
 from training.data.rendering.decor import ornament
 from training.data.rendering.effects import EFFECTS
 from training.data.rendering.history import Look

@@ -12,9 +12,8 @@ from numpy.random import Generator
 from porcelain.dataset import Dataset
 from porcelain.errors import UserError
 from porcelain.vocabulary import TASKS
-from training.data.rendering.borders import BORDERS
 from training.data.rendering.forms import Potting, shape_names
-from training.data.rendering.motifs import FIELDS
+from training.data.rendering.motifs import BORDERS, FIELDS
 
 TYPES = ("bowl", "cup", "dish", "vase", "jar", "ewer", "basin", "censer", "spittoon", "box",
          "pillow", "figure", "other")  # fmt: skip

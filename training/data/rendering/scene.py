@@ -11,8 +11,7 @@ from scipy.ndimage import map_coordinates
 from training.data.rendering.canvas import Canvas
 from training.data.rendering.forms import Vessel
 from training.data.rendering.glazes import Skin
-from training.data.rendering.light import STUDIOS, ground_light
-from training.data.rendering.occlusion import occlusion
+from training.data.rendering.light import STUDIOS, ground_light, occlusion
 from training.data.rendering.studio import studio
 from training.data.rendering.surface import Array
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from training.data.rendering import forms, glazes, scene
 from training.data.rendering.canvas import Canvas
-from training.data.rendering.figures import MODELS
+from training.data.rendering.forms import MODELS
 from training.data.rendering.history import Ware, wares
 from training.data.rendering.shapes import SHAPES
 from training.data.rendering.surface import normals_of
