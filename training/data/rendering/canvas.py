@@ -115,7 +115,8 @@ class Canvas:
         radius, angle = self.radius[self.inside_rows] / 2, 2 * np.pi * self.u
         x = np.clip((radius * np.cos(angle) + 0.5) * size, 0, size - 1).astype(np.int32)
         y = np.clip((radius * np.sin(angle) + 0.5) * size, 0, size - 1).astype(np.int32)
-        return picture[y, x]
+        stamped: NDArray[np.uint8] = picture[y, x]
+        return stamped
 
     @property
     def inside_rows(self) -> NDArray[np.intp]:
@@ -190,7 +191,8 @@ def tiles() -> dict[str, Array]:
         noise = np.fft.fft2(rng.standard_normal((TILE, TILE)))
         keep = np.where((frequency >= low) & (frequency <= high), 1.0, 0.0)
         field = np.fft.ifft2(noise * keep / np.maximum(frequency, 1) ** power).real
-        return (field / field.std()).astype(np.float32)
+        scaled: Array = (field / field.std()).astype(np.float32)
+        return scaled
 
     cloud, soft = spectrum(1.7, 1, 160), spectrum(1.2, 2, 24)
     return {
@@ -213,7 +215,8 @@ def _cells(rng: Generator, count: int, warp: Array, strength: float) -> Array:
     points = np.stack([y + strength * warp, x + strength * np.roll(warp, 97, 0)], -1)
     near, _ = tree.query(points.reshape(-1, 2), k=2)
     gap = (near[:, 1] - near[:, 0]).reshape(TILE, TILE)
-    return (gap / np.sqrt(TILE * TILE / count)).astype(np.float32)
+    relative: Array = (gap / np.sqrt(TILE * TILE / count)).astype(np.float32)
+    return relative
 
 
 def _dots(rng: Generator, count: int) -> Array:
@@ -222,9 +225,9 @@ def _dots(rng: Generator, count: int) -> Array:
     size = rng.gamma(2.0, 1.0, count) + 0.7
     shifts = np.array([(a, b) for a in (-TILE, 0, TILE) for b in (-TILE, 0, TILE)])
     tree = cKDTree((seeds[None] + shifts[:, None]).reshape(-1, 2))
-    grid = np.stack(np.mgrid[:TILE, :TILE], -1).reshape(-1, 2)
+    grid = np.mgrid[:TILE, :TILE].reshape(2, -1).T
     near, index = tree.query(grid, k=1)
-    dots = np.clip(1.4 - near / size[index % count], 0, 1)
+    dots: Array = np.clip(1.4 - near / size[index % count], 0, 1)
     return dots.reshape(TILE, TILE).astype(np.float32)
 
 

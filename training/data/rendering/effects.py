@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 
-from training.data.rendering.canvas import blend, rgb, tiles
+from training.data.rendering.canvas import Canvas, blend, rgb, tiles
+from training.data.rendering.history import Look
 from training.data.rendering.surface import Array
 
-if TYPE_CHECKING:
-    from training.data.rendering.glazes import Coat
+
+@dataclass
+class Coat:
+    """A skin in the making, handed from step to step.
+
+    Attributes:
+        canvas: what each texel lies on.
+        look: the ware's look.
+        rng: the picture's generator.
+        thickness: of the glaze, about 1 where normal, 0 where bare [height, width].
+        colour: sRGB so far [height, width, 3].
+        relief: height so far [height, width].
+    """
+
+    canvas: Canvas
+    look: Look
+    rng: Generator
+    thickness: Array
+    colour: Array
+    relief: Array
 
 
 def _colour(text: str) -> Array:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from training.data.rendering.canvas import Canvas, blend, pick, tiles
 from training.data.rendering.decor import ornament
-from training.data.rendering.effects import EFFECTS
+from training.data.rendering.effects import EFFECTS, Coat
 from training.data.rendering.history import Look
 from training.data.rendering.surface import Array, Zone
 
@@ -30,27 +30,6 @@ class Skin:
     relief: Array
     metallic: float = 0.0
     clear: tuple[float, float, float] = (0.0, 0.0, 0.0)
-
-
-@dataclass
-class Coat:
-    """A skin in the making, handed from step to step.
-
-    Attributes:
-        canvas: what each texel lies on.
-        look: the ware's look.
-        rng: the picture's generator.
-        thickness: of the glaze, about 1 where normal, 0 where bare [height, width].
-        colour: sRGB so far [height, width, 3].
-        relief: height so far [height, width].
-    """
-
-    canvas: Canvas
-    look: Look
-    rng: Generator
-    thickness: Array
-    colour: Array
-    relief: Array
 
 
 def paint(canvas: Canvas, look: Look, kind: str, rng: Generator) -> Skin:

@@ -11,7 +11,6 @@ from numpy.random import Generator
 
 from porcelain.dataset import Dataset
 from porcelain.errors import UserError
-from porcelain.vocabulary import TASKS
 from training.data.rendering.forms import Potting, shape_names
 from training.data.rendering.motifs import BORDERS, FIELDS
 
@@ -23,6 +22,14 @@ GLAZES = ("celadon", "white", "qingbai", "black_brown", "jun_blue", "sancai", "g
           "unglazed", "other")  # fmt: skip
 KILNS = ("yue", "deqing", "changsha", "xing", "gongxian", "ding", "yaozhou", "longquan", "ru",
          "guan", "ge", "jun", "jian", "jizhou", "cizhou", "jingdezhen")  # fmt: skip
+
+RENDERED: Mapping[str, tuple[str, ...]] = {
+    "dynasty": DYNASTIES,
+    "glaze": GLAZES,
+    "kiln": KILNS,
+    "type": TYPES,
+}
+"""The tasks that the renderer knows, and the labels that it can give in each."""
 
 Labels = Mapping[str, frozenset[str]]
 """Known labels per task."""
@@ -152,8 +159,8 @@ def known_labels(dataset: Dataset) -> Labels:
         UserError: The table has nothing with these labels.
     """
     labels = {
-        task: frozenset(label for record in dataset.records if (label := record.labels[task]))
-        for task in TASKS
+        task: frozenset(label for record in dataset.records if (label := record.labels.get(task)))
+        for task in RENDERED
     }
     if not _within(labels):
         raise UserError(

@@ -70,7 +70,8 @@ def radiance(lighting: Lighting, directions: Array) -> Array:
         edge = np.minimum(lamp.half[0] - np.abs(a), lamp.half[1] - np.abs(b)) / 0.07
         falloff = 1 - 0.35 * np.clip(np.hypot(a / lamp.half[0], b / lamp.half[1]), 0, 1)
         light = light + lamp.power * np.clip(edge + 0.5, 0, 1) * (facing > 0) * falloff
-    return light.astype(np.float32)
+    result: Array = light.astype(np.float32)
+    return result
 
 
 def environment(lighting: Lighting, height: int = 128) -> Array:
@@ -204,7 +205,8 @@ def hits(section: Array, points: Array, rays: Array) -> Array:
         t = (-b + sign * spread) / a
         z = start[..., 2] + t * rays[..., 2]
         met |= (root > 0) & (t > 0.03) & (z >= low) & (z <= high)
-    return met.any(axis=2).astype(np.float32)
+    result: Array = np.any(met, axis=2).astype(np.float32)
+    return result
 
 
 def occlusion(canvas: Canvas, lighting: Lighting, turn: float, yaw: float) -> Array:

@@ -178,8 +178,9 @@ def render_dataset(
         missing = [i for i, shot in enumerate(shots) if not (work / shot.file_name).exists()]
         _render_all(work, world, missing, workers, count, on_progress)
         write_text(work / "metadata.csv", _table(shots))
-    tasks = ("dynasty", "glaze", "kiln", "type")
-    classes = {task: len({getattr(shot, task) for shot in shots} - {""}) for task in tasks}
+    classes = {
+        task: len({getattr(shot, task) for shot in shots} - {""}) for task in history.RENDERED
+    }
     objects = len({shot.object_id for shot in shots})
     return RenderSummary(out, count, len(missing), objects, classes)
 

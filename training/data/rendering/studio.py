@@ -97,8 +97,8 @@ class Studio:
         window.Render()
         out = vtkUnsignedCharArray()
         last = self.pixels - 1
-        window.GetRGBACharPixelData(0, 0, last, last, 0, out)
-        flat = vtk_to_numpy(out).reshape(self.pixels, self.pixels, 4)
+        window.GetRGBACharPixelData(0, 0, last, last, 0, out, 0)
+        flat: NDArray[np.uint8] = vtk_to_numpy(out).reshape(self.pixels, self.pixels, 4)
         return np.ascontiguousarray(flat[::-1])
 
 

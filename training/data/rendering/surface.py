@@ -11,7 +11,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
+"""Single precision, but for what is only passed on."""
 
 
 class Zone(IntEnum):
