@@ -95,7 +95,7 @@ def example_of(run: Run, data: Path, precision: str) -> ExampleTrainer:
         run.base.folder,
         [data / record.file_name for record in run.records],
         [prompt_for(r.labels, run.taxonomy, settings.template) for r in run.records],
-        map(run.trainer.draws.of, itertools.count()),
+        map(run.trainer.randomness.sample, itertools.count()),
         {
             "rank": settings.rank,
             "learning_rate": settings.learning_rate,
@@ -120,14 +120,14 @@ class Contestant:
 def contestant_of(run: Run) -> Contestant:
     """Ours, as a run has been set up."""
     trainer = run.trainer
-    stream = trainer.stream(0, trainer.settings.total_steps())
+    stream = trainer.batches(range(trainer.settings.total_steps()))
 
     def step() -> None:
-        trainer.learn(next(stream))
-        trainer.settle()  # the example reads its loss at every step, too
+        trainer.loop.take_step(lambda step: trainer.losses(next(stream)))
+        trainer.loop.settle()  # the example reads its loss at every step, too
 
     name = f"ours, {trainer.settings.mixed_precision}"
-    return Contestant(name, step, trainer.history.losses)
+    return Contestant(name, step, trainer.loop.history.losses)
 
 
 def report(example: Contestant, ours: list[Contestant], title: str, once: float) -> None:

@@ -115,8 +115,9 @@ def train(
     encoded once and kept, rare kinds are seen more often, and the result is loaded and sampled in
     a fresh process before it is called done. Interrupted, the same command goes on.
     """
-    from training.generator.lora.pipeline import Reporter, train_generator
+    from training.generator.lora.pipeline import train_generator
     from training.generator.lora.settings import LoraSettings
+    from training.generator.lora.trainer import Reporter
 
     settings = build_settings(
         LoraSettings,

@@ -1,4 +1,8 @@
-"""Training inputs of each step: which pictures are shown, at which noise, with which text."""
+"""Training inputs of each step: which pictures are shown, at which noise level, with which text.
+
+Everything random is drawn from (seed, step), on the CPU, for all devices together: a run gives the
+same result, within rounding, on one device or several, and whether or not it was interrupted.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +19,20 @@ from porcelain.dataset import Record
 from porcelain.vocabulary import TASKS
 from training.generator.lora.encoding import LatentStore
 from training.generator.lora.settings import LoraSettings
+from training.loop import EpochSampler, Indices, seed_of
 
-Indices = npt.NDArray[np.int64]
-Weights = npt.NDArray[np.float64]
+EMPTY_PROMPT = 0
+"""Row of the empty prompt in the table of texts."""
 
 
-def rarity_weights(records: Sequence[Record], power: float) -> Weights:
+def rarity_weights(records: Sequence[Record], power: float) -> npt.NDArray[np.float64]:
     """How often each picture is shown, as shares that add to 1.
+
+    A label that n training pictures carry asks for the weight n ** -power, and a picture has the
+    largest weight that any of its labels asks for: being rare in one task is enough. With a power
+    of 1/2, a class with a hundredth of another's pictures is seen a tenth as often as that one, and
+    each of its pictures ten times as often. A picture without any label has the weight of one
+    whose label everything carries.
 
     Args:
         records: The training pictures.
@@ -33,44 +44,12 @@ def rarity_weights(records: Sequence[Record], power: float) -> Weights:
         counts = Counter(labels)
         asked = [0.0 if label is None else counts[label] ** -power for label in labels]
         weights = np.maximum(weights, asked)
-    shares: Weights = weights / weights.sum()
+    shares: npt.NDArray[np.float64] = weights / weights.sum()
     return shares
 
 
-class Order:
-    """Which pictures make up each batch: a function of the shares, the seed and the step."""
-
-    def __init__(self, shares: Weights, seed: int) -> None:
-        """Order pictures that are to be shown by their `shares`."""
-        self._expected = shares * len(shares)
-        self._seed = seed
-        self._epochs: dict[int, Indices] = {}
-
-    def batch(self, step: int, size: int) -> Indices:
-        """Indices [size] of the batch of a step, from 0; it may reach over an epoch's end."""
-        count = len(self._expected)
-        first, last = step * size, (step + 1) * size
-        epochs = range(first // count, (last - 1) // count + 1)
-        # Steps are asked for in order: earlier epochs do not come back.
-        self._epochs = {e: self._epochs[e] if e in self._epochs else self._epoch(e) for e in epochs}
-        row = np.concatenate([self._epochs[epoch] for epoch in epochs])
-        return row[first - epochs[0] * count : last - epochs[0] * count]
-
-    def _epoch(self, epoch: int) -> Indices:
-        random = np.random.default_rng([self._seed, epoch])
-        count = len(self._expected)
-        # Shuffled first: neighbours share the rounding.
-        shuffled = random.permutation(count)
-        ends = np.round(np.cumsum(self._expected[shuffled]), 9)  # whole where sums of floats miss
-        ends[-1] = count
-        marks = np.floor(ends + random.random()).astype(np.int64)
-        times = np.diff(marks, prepend=0)
-        order: Indices = random.permutation(np.repeat(shuffled, times))
-        return order
-
-
 @dataclass(frozen=True)
-class Draw:
+class StepSample:
     """The random numbers of one step, for B pictures.
 
     Attributes:
@@ -82,7 +61,7 @@ class Draw:
         noise: What is added to the latents [B, C, h, w].
     """
 
-    pictures: npt.NDArray[np.int64]
+    pictures: Indices
     flipped: Tensor
     prompted: Tensor
     timesteps: Tensor
@@ -90,29 +69,33 @@ class Draw:
     noise: Tensor
 
 
-class Draws:
-    """Draws for each step of a run."""
+class StepRandomness:
+    """The source of the random numbers of every step of a run."""
 
     def __init__(
-        self, order: Order, settings: LoraSettings, shape: tuple[int, int, int], levels: int
+        self,
+        sampler: EpochSampler,
+        settings: LoraSettings,
+        shape: tuple[int, int, int],
+        levels: int,
     ) -> None:
         """Prepare to draw.
 
         Args:
-            order: Which pictures are shown when.
+            sampler: Which pictures are shown when.
             settings: Seed, batch size, shares.
-            shape: Of one picture's latents.
-            levels: Of the noise schedule.
+            shape: Channels, height and width of one picture's latents.
+            levels: Number of noise levels.
         """
-        self._order = order
+        self._sampler = sampler
         self._settings = settings
         self._shape = shape
         self._levels = levels
 
-    def of(self, step: int) -> Draw:
-        """The draw of a step, from 0."""
+    def sample(self, step: int) -> StepSample:
+        """The random numbers of a step, from 0."""
         settings, size = self._settings, self._settings.batch_size
-        random = torch.Generator().manual_seed(mixed_seed(settings.seed, step))
+        random = torch.Generator().manual_seed(seed_of(settings.seed, step))
         flipped = torch.rand(size, generator=random) < (0.5 if settings.flip else 0.0)
         prompted = torch.rand(size, generator=random) >= settings.prompt_dropout
         timesteps = torch.randint(0, self._levels, (size,), generator=random)
@@ -122,21 +105,12 @@ class Draws:
             # Guttenberg, Diffusion with Offset Noise, crosslabs.org, 2023.
             offset = torch.randn((size, self._shape[0], 1, 1), generator=random)
             noise += settings.noise_offset * offset
-        pictures = self._order.batch(step, size)
-        return Draw(pictures, flipped, prompted, timesteps, posterior, noise)
-
-
-def mixed_seed(seed: int, step: int) -> int:
-    """One seed per training seed and step."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
-
-
-EMPTY_PROMPT = 0
-"""Row of the empty prompt in the table of texts."""
+        pictures = self._sampler.batch(step, size)
+        return StepSample(pictures, flipped, prompted, timesteps, posterior, noise)
 
 
 @dataclass(frozen=True)
-class Inputs:
+class Batch:
     """Of B pictures: clean latents, noise [B, C, h, w], noise levels [B] and texts [B, ...]."""
 
     latents: Tensor
@@ -144,16 +118,14 @@ class Inputs:
     timesteps: Tensor
     texts: Tensor
 
-    def split(self, pieces: int) -> list[Inputs]:
+    def split(self, pieces: int) -> list[Batch]:
         """Divide into nearly equal pieces."""
         parts = (self.latents, self.noise, self.timesteps, self.texts)
-        return [
-            Inputs(*some) for some in zip(*(p.tensor_split(pieces) for p in parts), strict=True)
-        ]
+        return [Batch(*some) for some in zip(*(p.tensor_split(pieces) for p in parts), strict=True)]
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingInputs:
     """The training pictures as the model is given them.
 
     Attributes:
@@ -167,20 +139,20 @@ class Material:
     """
 
     latents: LatentStore
-    rows: npt.NDArray[np.int64]
-    prompts: npt.NDArray[np.int64]
+    rows: Indices
+    prompts: Indices
     texts: Tensor
     shares: npt.NDArray[np.float64]
     scaling: float
 
-    def inputs(self, draw: Draw, positions: slice, device: torch.device) -> Inputs:
-        """The inputs of some positions of a batch."""
-        pictures = draw.pictures[positions]
-        mean, deviation = self.latents.gather(self.rows[pictures], draw.flipped[positions])
-        latents = (mean + deviation * draw.posterior[positions]) * self.scaling
+    def batch(self, sample: StepSample, positions: slice, device: torch.device) -> Batch:
+        """What some positions of a batch show, on the device."""
+        pictures = sample.pictures[positions]
+        mean, deviation = self.latents.gather(self.rows[pictures], sample.flipped[positions])
+        latents = (mean + deviation * sample.posterior[positions]) * self.scaling
         prompts = torch.from_numpy(self.prompts[pictures])
-        texts = self.texts[torch.where(draw.prompted[positions], prompts, EMPTY_PROMPT)]
-        tensors = [latents, draw.noise[positions], draw.timesteps[positions], texts]
+        texts = self.texts[torch.where(sample.prompted[positions], prompts, EMPTY_PROMPT)]
+        tensors = [latents, sample.noise[positions], sample.timesteps[positions], texts]
         if device.type == "cuda":
             tensors = [tensor.pin_memory() for tensor in tensors]
-        return Inputs(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors))

@@ -45,7 +45,7 @@ from training.generator.lora.model import (
 )
 from training.generator.lora.preparation import Run, combinations_of, labels_that_occur, set_up
 from training.generator.lora.settings import LoraSettings
-from training.generator.lora.trainer import LoraTrainer, Reporter, learning_rate
+from training.generator.lora.trainer import LoraTrainer, Reporter, schedule_of
 from training.generator.lora.verification import Verification, verify
 
 REPORT_SECONDS = 0.5
@@ -82,8 +82,8 @@ class Observer:
         self._writer = None
         if logs is not None:
             # What a run that was interrupted wrote after its last checkpoint is taken back.
-            self._writer = SummaryWriter(str(logs), purge_step=trainer.steps_done + 1)
-        self._told = trainer.steps_done
+            self._writer = SummaryWriter(str(logs), purge_step=trainer.loop.step + 1)
+        self._told = trainer.loop.step
         self._when = time.monotonic()
         total = settings.total_steps()
         # Evenly over the run, and in any case at its end: the bundle has that one.
@@ -104,17 +104,18 @@ class Observer:
             self._writer.close()
 
     def _tell(self, step: int) -> None:
-        history = self._trainer.settle()
+        history = self._trainer.loop.settle()
         settings = self._trainer.settings
         self._reporter.step(
             step, settings.total_steps(), history.recent_loss(max(1, step - self._told))
         )
         if self._writer is not None:
             seconds = max(1e-9, time.monotonic() - self._when)
+            schedule = schedule_of(settings)
             for done in range(self._told + 1, step + 1):
                 self._writer.add_scalar("train/loss", history.losses[done - 1], done)
                 self._writer.add_scalar("train/gradient_norm", history.norms[done - 1], done)
-                rate = learning_rate(settings, done - 1)
+                rate = settings.peak_rate() * schedule.factor(done - 1)
                 self._writer.add_scalar("train/learning_rate", rate, done)
             self._writer.add_scalar("train/steps_per_second", (step - self._told) / seconds, step)
         self._told, self._when = step, time.monotonic()
@@ -168,7 +169,7 @@ def write_generator(folder: Path, run: Run, name: str) -> Verification:
         PorcelainError: The saved adapters do not do what the trained model does.
     """
     trainer, settings = run.trainer, run.trainer.settings
-    pipeline = trainer.finished()
+    pipeline = trainer.finish()
     save_adapters(pipeline, (folder / LORA_FILE).parent)
     sampling = Sampling(settings.sampling_steps, settings.guidance_scale, settings.side())
     verification = verify(
@@ -193,7 +194,7 @@ def write_generator(folder: Path, run: Run, name: str) -> Verification:
         folder / TRAINING_FILE,
         {
             "photographs": learned,
-            "losses": trainer.history.losses,
+            "losses": trainer.loop.history.losses,
             "mean_updates": update_sizes(pipeline),
             "verification": vars(verification),
         },

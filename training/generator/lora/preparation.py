@@ -28,7 +28,7 @@ from training.generator.lora.encoding import (
     encode_pictures,
     token_ids,
 )
-from training.generator.lora.inputs import Material, rarity_weights
+from training.generator.lora.inputs import TrainingInputs, rarity_weights
 from training.generator.lora.model import add_adapters, choose_precision
 from training.generator.lora.settings import LoraSettings
 from training.generator.lora.trainer import LoraTrainer, Reporter
@@ -130,7 +130,7 @@ def latent_shape(pipeline: StableDiffusionPipeline, size: int) -> tuple[int, int
     return int(pipeline.vae.config.latent_channels), size // factor, size // factor
 
 
-def prepare_material(
+def prepare_inputs(
     pipeline: StableDiffusionPipeline,
     photographs: Dataset,
     taxonomy: Taxonomy,
@@ -139,7 +139,7 @@ def prepare_material(
     cache: Path,
     accelerator: Accelerator,
     reporter: Reporter,
-) -> tuple[Material, tuple[Record, ...]]:
+) -> tuple[TrainingInputs, tuple[Record, ...]]:
     """Encode pictures and prompts, or find them encoded.
 
     Args:
@@ -153,7 +153,7 @@ def prepare_material(
         reporter: Hears of progress, and of pictures that cannot be read.
 
     Returns:
-        The material, and the rows of the pictures it holds.
+        The inputs, and the rows of the pictures it holds.
 
     Raises:
         UserError: No picture can be read, or the base makes no pictures of this size.
@@ -171,7 +171,7 @@ def prepare_material(
     else:
         with accelerator.main_process_first():
             texts = embed(pipeline, prompts, base.reference.digest, cache)
-    material = Material(
+    inputs = TrainingInputs(
         latents=store,
         rows=rows,
         prompts=np.array([prompts.index(prompt) for prompt in described], dtype=np.int64),
@@ -179,7 +179,7 @@ def prepare_material(
         shares=rarity_weights(records, settings.rarity_power),
         scaling=float(pipeline.vae.config.scaling_factor),
     )
-    return material, records
+    return inputs, records
 
 
 def _latents(
@@ -296,7 +296,7 @@ def set_up(
         len(photographs), base_size(pipeline), base_width(pipeline), precision
     )
     kept = cache or work / "cache"
-    material, records = prepare_material(
+    inputs, records = prepare_inputs(
         pipeline, photographs, taxonomy, base, settings, kept, accelerator, reporter
     )
     identity = {
@@ -318,5 +318,5 @@ def set_up(
     pipeline.vae.to("cpu")
     if not settings.text_encoder:
         pipeline.text_encoder.to("cpu")
-    trainer = LoraTrainer(pipeline, material, settings, folder, accelerator)
+    trainer = LoraTrainer(pipeline, inputs, settings, folder, accelerator)
     return Run(trainer, base, dataset.root, records, digest, parts, taxonomy, folder)

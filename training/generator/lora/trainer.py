@@ -1,15 +1,10 @@
-"""The training run of a LoRA: objective, optimiser steps on cached latents, checkpoints."""
+"""LoRA training: the objective, and what the training loop is given at each step."""
 
 from __future__ import annotations
 
-import io
-import json
-import math
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,10 +14,10 @@ from diffusers import DDPMScheduler, StableDiffusionPipeline
 from torch import Tensor
 
 from porcelain.errors import UserError
-from porcelain.files import write_bytes
-from training.generator.lora.inputs import Draws, Inputs, Material, Order, mixed_seed
+from training.generator.lora.inputs import Batch, StepRandomness, TrainingInputs
 from training.generator.lora.model import DTYPES, Denoiser
 from training.generator.lora.settings import LoraSettings
+from training.loop import EpochSampler, LoopSettings, TrainingLoop, WarmupCosine, prefetch
 
 
 @dataclass(frozen=True)
@@ -40,24 +35,6 @@ class Reporter:
     encoding: Callable[[int, int], None] = lambda done, total: None
     step: Callable[[int, int, float], None] = lambda done, total, loss: None
     preview: Callable[[Path], None] = lambda file: None
-
-
-@dataclass
-class History:
-    """Every optimiser step so far.
-
-    Attributes:
-        losses: Mean loss over the batch.
-        norms: Norm of the gradient before it was clipped.
-    """
-
-    losses: list[float] = field(default_factory=list)
-    norms: list[float] = field(default_factory=list)
-
-    def recent_loss(self, count: int) -> float:
-        """Mean loss of the last `count` steps; not a number without any."""
-        last = self.losses[-count:]
-        return sum(last) / len(last) if last else float("nan")
 
 
 PREDICTIONS = ("epsilon", "v_prediction")
@@ -143,17 +120,14 @@ class LoraTrainer:
     Attributes:
         denoiser: What is trained, in one module.
         pipeline: The pipeline; its UNet (and text encoder) is what is trained.
-        parameters: What is trained, by name: a dictionary, because an iterator that the optimiser
-            has read would leave nothing to clip.
-        history: Every step so far, as far as it has been settled.
-        steps_done: Optimiser steps so far.
-        draws: The random numbers of each step.
+        loop: Steps, history and checkpoints.
+        randomness: The random numbers of each step.
     """
 
     def __init__(
         self,
         pipeline: StableDiffusionPipeline,
-        material: Material,
+        inputs: TrainingInputs,
         settings: LoraSettings,
         work: Path,
         accelerator: Accelerator,
@@ -162,196 +136,113 @@ class LoraTrainer:
 
         Args:
             pipeline: With adapters to start from, in float32.
-            material: What to learn from.
+            inputs: What to learn from.
             settings: The resolved settings.
             work: Folder of the checkpoint.
             accelerator: Device, precision and processes.
 
         Raises:
-            UserError: The batch cannot be divided as asked, or the base cannot be trained.
+            UserError: The batch cannot be divided as asked, the base cannot be trained, or the
+                checkpoint is of another version.
         """
         self.pipeline = pipeline
         self.settings = settings
         self.accelerator = accelerator
         self.device = accelerator.device
-        self.history = History()
-        self.steps_done = 0
-        self._material = material
-        self._work = work
-        self._pending: list[tuple[Tensor, Tensor]] = []
+        self._inputs = inputs
         self._check_batch()
         self._objective = Objective(
             DDPMScheduler.from_config(pipeline.scheduler.config), settings.snr_gamma
         )
-        order = Order(material.shares, settings.seed)
-        self.draws = Draws(order, settings, material.latents.shape, self._objective.levels)
+        sampler = EpochSampler(inputs.shares, settings.seed)
+        self.randomness = StepRandomness(
+            sampler, settings, inputs.latents.shape, self._objective.levels
+        )
         dtype = DTYPES[settings.mixed_precision]
         self.denoiser = Denoiser(pipeline, dtype, text_encoder=settings.text_encoder)
-        # Small gradients would vanish in float16; elsewhere this does nothing.
-        self._scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
         if settings.gradient_checkpointing:
             self.denoiser.save_memory()
-        self.parameters = {n: p for n, p in self.denoiser.named_parameters() if p.requires_grad}
-        self._prepare()
-
-    def _check_batch(self) -> None:
-        processes, settings = self.accelerator.num_processes, self.settings
-        if settings.batch_size < processes * settings.accumulation:
-            raise UserError(
-                f"--batch-size {settings.batch_size} cannot be divided into --accumulation "
-                f"{settings.accumulation} passes on {processes} process(es); choose at least "
-                f"{processes * settings.accumulation}."
-            )
-
-    def _prepare(self) -> None:
-        """Move to the device, resume, and let accelerate wrap what it has to."""
-        settings = self.settings
         if self.device.type == "cuda":  # the layout that tensor cores want
             self.denoiser.unet.to(memory_format=torch.channels_last)
         self.denoiser.to(self.device).train()
         if settings.compile:
             self.denoiser.compile()
-        self.optimizer = torch.optim.AdamW(
-            self.parameters.values(),
+        optimizer = torch.optim.AdamW(
+            [p for p in self.denoiser.parameters() if p.requires_grad],
             lr=settings.peak_rate(),
             weight_decay=settings.weight_decay,
             fused=True,
         )
-        self.replica = self.accelerator.prepare(self.denoiser)
-        self._resume()
+        self._replica = accelerator.prepare(self.denoiser)
+        self.loop = TrainingLoop(
+            self.denoiser,
+            optimizer,
+            schedule_of(settings),
+            accelerator,
+            work / CHECKPOINT_FILE,
+            LoopSettings(
+                seed=settings.seed,
+                gradient_norm=settings.gradient_norm,
+                checkpoint_seconds=settings.checkpoint_seconds,
+                loss_scaling=dtype == torch.float16,
+                remedy="lower --learning-rate, or choose --mixed-precision bf16 or no",
+            ),
+        )
 
-    def train(self, after_step: Callable[[int], None] | None = None) -> None:
+    def _check_batch(self) -> None:
+        processes, settings = self.accelerator.num_processes, self.settings
+        least = processes * settings.accumulation
+        if settings.batch_size < least:
+            raise UserError(
+                f"--batch-size {settings.batch_size} cannot be divided into --accumulation "
+                f"{settings.accumulation} passes on {processes} process(es); choose at least "
+                f"{least}."
+            )
+
+    def train(self, on_step: Callable[[int], None] | None = None) -> None:
         """Train to the last step.
 
         Args:
-            after_step: Called on the main process with the number of steps done.
+            on_step: Called on the main process with the number of steps done.
 
         Raises:
-            UserError: The loss is no number any more.
+            UserError: The loss is not a number any more.
         """
-        saved = time.monotonic()
-        for inputs in self.stream(self.steps_done, self.settings.total_steps()):
-            self.learn(inputs)
-            if not self.accelerator.is_main_process:
-                self._pending.clear()
-                continue
-            if after_step is not None:
-                after_step(self.steps_done)
-            if time.monotonic() - saved >= self.settings.checkpoint_seconds:
-                self.save()
-                saved = time.monotonic()
-        if self.accelerator.is_main_process:
-            self.save()
+        batches = self.batches(range(self.loop.step, self.settings.total_steps()))
+        self.loop.run(lambda step: self.losses(next(batches)), on_step)
 
-    def stream(self, first: int, last: int) -> Iterator[Inputs]:
-        """This process's inputs of some steps, each prepared while the one before is learned."""
+    def batches(self, steps: range) -> Iterator[Batch]:
+        """This process's share of the batch of each step, prepared in the background."""
         mine = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
-
-        def prepare(step: int) -> Inputs:
-            return self._material.inputs(self.draws.of(step), mine, self.device)
-
-        if first >= last:
-            return
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(prepare, first)
-            for step in range(first, last):
-                ready = waiting.result()
-                if step + 1 < last:
-                    waiting = pool.submit(prepare, step + 1)
-                yield ready
-
-    def learn(self, inputs: Inputs) -> None:
-        """One optimiser step from this process's share of the batch."""
-        settings, accelerator = self.settings, self.accelerator
-        # For dropout, where a base has any.
-        torch.manual_seed(
-            mixed_seed(settings.seed, self.steps_done) + self.accelerator.process_index
+        return prefetch(
+            lambda step: self._inputs.batch(self.randomness.sample(step), mine, self.device), steps
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(settings, self.steps_done)
-        pieces = inputs.split(settings.accumulation)
-        total = torch.zeros((), device=self.device)
+
+    def losses(self, batch: Batch) -> Iterator[Tensor]:
+        """The loss of each pass over this process's share of a batch."""
+        settings, accelerator = self.settings, self.accelerator
+        pieces = batch.split(settings.accumulation)
         for number, piece in enumerate(pieces, start=1):
             last = number == len(pieces)
-            with nullcontext() if last else accelerator.no_sync(self.replica):
+            with nullcontext() if last else accelerator.no_sync(self._replica):
                 # Gradients are averaged over processes, and meant to be over the whole batch.
-                loss = self._losses(piece).sum() * (accelerator.num_processes / settings.batch_size)
-                accelerator.backward(self._scaler.scale(loss))
-            total += loss.detach()
-        self._scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), settings.gradient_norm)
-        self._scaler.step(self.optimizer)
-        self._scaler.update()
-        self.optimizer.zero_grad()
-        self.steps_done += 1
-        # Not read here: that would make the CPU wait for the device at every step.
-        self._pending.append((accelerator.reduce(total, reduction="mean"), norm))
+                share = accelerator.num_processes / settings.batch_size
+                yield self.picture_losses(piece).sum() * share
 
-    def _losses(self, inputs: Inputs) -> Tensor:
+    def picture_losses(self, batch: Batch) -> Tensor:
         """Weighted loss of each picture [B]."""
-        noisy = self._objective.noisy(inputs.latents, inputs.noise, inputs.timesteps)
-        answer = self.replica(noisy, inputs.timesteps, inputs.texts)
-        target = self._objective.target(inputs.latents, inputs.noise, inputs.timesteps)
-        return self._objective.losses(answer, target, inputs.timesteps)
+        noisy = self._objective.noisy(batch.latents, batch.noise, batch.timesteps)
+        answer = self._replica(noisy, batch.timesteps, batch.texts)
+        target = self._objective.target(batch.latents, batch.noise, batch.timesteps)
+        return self._objective.losses(answer, target, batch.timesteps)
 
-    def settle(self) -> History:
-        """Read what the device has computed since the last time.
-
-        Raises:
-            UserError: The loss is no number any more.
-        """
-        for loss, norm in self._pending:
-            self.history.losses.append(float(loss))
-            self.history.norms.append(float(norm))
-        self._pending.clear()
-        if self.history.losses and not math.isfinite(self.history.losses[-1]):
-            raise UserError(
-                f"The loss is no number any more at step {self.steps_done}; lower "
-                "--learning-rate, or choose --mixed-precision bf16 or no."
-            )
-        return self.history
-
-    def finished(self) -> StableDiffusionPipeline:
+    def finish(self) -> StableDiffusionPipeline:
         """The trained pipeline, its frozen weights back in float32; nothing trains it any more."""
-        self.settle()
-        self.denoiser.float().eval()
+        self.loop.finish().float()
         return self.pipeline
 
-    def save(self) -> None:
-        """Write the checkpoint: the file is the last one or this one, never half of it."""
-        history = self.settle()
-        buffer = io.BytesIO()
-        torch.save(
-            {
-                "parameters": {name: p.detach() for name, p in self.parameters.items()},
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self._scaler.state_dict(),
-                "history": json.dumps(vars(history)),
-                "steps_done": self.steps_done,
-            },
-            buffer,
-        )
-        write_bytes(self._work / CHECKPOINT_FILE, buffer.getvalue())
 
-    def _resume(self) -> None:
-        path = self._work / CHECKPOINT_FILE
-        if not path.is_file():
-            return
-        content = torch.load(path, map_location=self.device, weights_only=True)
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(content["parameters"][name])
-        self.optimizer.load_state_dict(content["optimizer"])
-        if self._scaler.is_enabled():
-            self._scaler.load_state_dict(content["scaler"])
-        self.history = History(**json.loads(content["history"]))
-        self.steps_done = int(content["steps_done"])
-
-
-def learning_rate(settings: LoraSettings, step: int) -> float:
-    """The rate of a step, from 0: a linear rise, then constant or half a cosine down to zero."""
-    total = settings.total_steps()
-    rise = min(1.0, (step + 1) / max(1.0, settings.warmup * total))
-    if settings.schedule == "constant":
-        return settings.peak_rate() * rise
-    return settings.peak_rate() * rise * 0.5 * (1.0 + math.cos(math.pi * step / total))
+def schedule_of(settings: LoraSettings) -> WarmupCosine:
+    """The learning-rate schedule of resolved settings."""
+    steps = settings.total_steps()
+    return WarmupCosine(steps, settings.warmup * steps, constant=settings.schedule == "constant")

@@ -9,9 +9,10 @@ from diffusers import DDPMScheduler
 from diffusers.training_utils import compute_snr
 
 from porcelain.errors import UserError
-from training.generator.lora.inputs import Draws, Order
+from training.generator.lora.inputs import StepRandomness
 from training.generator.lora.settings import LoraSettings
 from training.generator.lora.trainer import Objective, min_snr_weights
+from training.loop import EpochSampler
 
 SHAPE = (4, 8, 8)
 
@@ -71,35 +72,37 @@ def test_other_predictions_are_refused() -> None:
         Objective(scheduler_of("sample"), None)
 
 
-def draws_of(**settings: object) -> Draws:
-    return Draws(
-        Order(np.full(10, 0.1), seed=0), LoraSettings(batch_size=64, **settings), SHAPE, 1000
+def draws_of(**settings: object) -> StepRandomness:
+    return StepRandomness(
+        EpochSampler(np.full(10, 0.1), seed=0), LoraSettings(batch_size=64, **settings), SHAPE, 1000
     )
 
 
 def test_a_draw_depends_on_seed_and_step_alone() -> None:
     first, again = draws_of(seed=3), draws_of(seed=3)
-    first.of(4)
-    for one, two in zip(vars(first.of(5)).values(), vars(again.of(5)).values(), strict=True):
+    first.sample(4)
+    for one, two in zip(
+        vars(first.sample(5)).values(), vars(again.sample(5)).values(), strict=True
+    ):
         assert torch.equal(torch.as_tensor(one), torch.as_tensor(two))
-    assert not torch.equal(first.of(5).noise, first.of(6).noise)
-    assert not torch.equal(first.of(5).noise, draws_of(seed=4).of(5).noise)
-    assert not torch.equal(first.of(5).noise, first.of(5).posterior)
+    assert not torch.equal(first.sample(5).noise, first.sample(6).noise)
+    assert not torch.equal(first.sample(5).noise, draws_of(seed=4).sample(5).noise)
+    assert not torch.equal(first.sample(5).noise, first.sample(5).posterior)
 
 
 def test_shares_are_kept() -> None:
-    draws = [draws_of(prompt_dropout=0.25).of(step) for step in range(40)]
+    draws = [draws_of(prompt_dropout=0.25).sample(step) for step in range(40)]
     assert np.mean([d.prompted.float().mean() for d in draws]) == pytest.approx(0.75, abs=0.03)
     assert np.mean([d.flipped.float().mean() for d in draws]) == pytest.approx(0.5, abs=0.03)
-    assert not draws_of(flip=False).of(0).flipped.any()
-    assert draws_of(prompt_dropout=0.0).of(0).prompted.all()
+    assert not draws_of(flip=False).sample(0).flipped.any()
+    assert draws_of(prompt_dropout=0.0).sample(0).prompted.all()
     levels = torch.cat([d.timesteps for d in draws])
     assert levels.min() < 20
     assert levels.max() > 979
 
 
 def test_noise_offset_shifts_whole_channels() -> None:
-    plain, shifted = draws_of().of(0), draws_of(noise_offset=0.5).of(0)
+    plain, shifted = draws_of().sample(0), draws_of(noise_offset=0.5).sample(0)
     difference = shifted.noise - plain.noise
     flat = difference.flatten(2)
     torch.testing.assert_close(flat, flat[..., :1].expand_as(flat), atol=1e-5, rtol=0)

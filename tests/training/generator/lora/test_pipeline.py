@@ -200,7 +200,7 @@ def test_held_out_pictures_do_not_matter(
     other = preparation.set_up(copy, tmp_path / "work", brief(base))
     fit(other)
     learned = load_file(trained.path / LORA_FILE)
-    for name, value in other.trainer.parameters.items():
+    for name, value in other.trainer.loop.parameters.items():
         layer, _, matrix = name.partition(".lora_")
         saved = f"{layer}.lora.{'down' if matrix.startswith('A') else 'up'}.weight"
         assert torch.equal(value, learned[saved]), name
@@ -238,7 +238,7 @@ def test_unreadable_pictures_are_left_out_and_named(
     assert [r.file_name for r in found.records] == others
     assert any(line.startswith(f"Left out {broken}") for line in said)
     fit(found)
-    assert found.trainer.steps_done == 6
+    assert found.trainer.loop.step == 6
 
 
 def test_latents_can_be_kept_for_other_runs(

@@ -7,7 +7,8 @@ import pytest
 
 from porcelain.dataset import Record
 from tests.training.data.folders import labels_of
-from training.generator.lora.inputs import Order, rarity_weights
+from training.generator.lora.inputs import rarity_weights
+from training.loop import EpochSampler
 
 
 def records_of(*groups: tuple[int, dict[str, str | None]]) -> list[Record]:
@@ -46,7 +47,7 @@ def test_a_picture_without_labels_weighs_least() -> None:
 
 def test_every_epoch_shows_each_picture_its_expected_number_of_times() -> None:
     shares = np.array([0.5, 0.25, 0.15, 0.07, 0.03])
-    order = Order(np.repeat(shares / 10, 10), seed=3)
+    order = EpochSampler(np.repeat(shares / 10, 10), seed=3)
     shown = np.stack([np.bincount(order.batch(step, 50), minlength=50) for step in range(400)])
     expected = np.repeat(shares * 5, 10)
     assert (shown >= np.floor(expected)).all()
@@ -55,7 +56,7 @@ def test_every_epoch_shows_each_picture_its_expected_number_of_times() -> None:
 
 
 def test_equal_shares_make_permutations() -> None:
-    order = Order(np.full(7, 1 / 7), seed=0)
+    order = EpochSampler(np.full(7, 1 / 7), seed=0)
     epochs = [order.batch(epoch, 7).tolist() for epoch in range(5)]
     assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 5
@@ -63,10 +64,10 @@ def test_equal_shares_make_permutations() -> None:
 
 def test_a_batch_depends_on_seed_and_step_alone() -> None:
     shares = np.full(5, 0.2)
-    forward = Order(shares, seed=1)
+    forward = EpochSampler(shares, seed=1)
     batches = [forward.batch(step, 3).tolist() for step in range(10)]
-    assert batches[7] == Order(shares, seed=1).batch(7, 3).tolist()
-    assert batches != [Order(shares, seed=2).batch(step, 3).tolist() for step in range(10)]
+    assert batches[7] == EpochSampler(shares, seed=1).batch(7, 3).tolist()
+    assert batches != [EpochSampler(shares, seed=2).batch(step, 3).tolist() for step in range(10)]
     # Batches cut one endless row, over the ends of epochs, even where they are longer than one.
     row = [index for batch in batches for index in batch]
-    assert Order(shares, seed=1).batch(1, 15).tolist() == row[15:30]
+    assert EpochSampler(shares, seed=1).batch(1, 15).tolist() == row[15:30]

@@ -16,7 +16,7 @@ from training.generator.lora.model import set_adapters, update_sizes
 from training.generator.lora.pipeline import fit
 from training.generator.lora.preparation import Run, set_up
 from training.generator.lora.settings import LoraSettings
-from training.generator.lora.trainer import LoraTrainer, Reporter, learning_rate
+from training.generator.lora.trainer import LoraTrainer, Reporter, schedule_of
 
 Build = Callable[..., Run]
 
@@ -43,18 +43,18 @@ def build(
 
 
 def weights(trainer: LoraTrainer) -> dict[str, Tensor]:
-    return {name: p.detach().clone() for name, p in trainer.parameters.items()}
+    return {name: p.detach().clone() for name, p in trainer.loop.parameters.items()}
 
 
 def test_the_loss_is_that_of_diffusers_from_scratch(build: Build, base: Path) -> None:
     """Each picture encoded, noised, answered and weighed with diffusers' own parts."""
     run = build(steps=1, noise_offset=0.0)
     trainer = run.trainer
-    draw = trainer.draws.of(0)
+    draw = trainer.randomness.sample(0)
     trainer.train()
     pipeline = StableDiffusionPipeline.from_pretrained(base, safety_checker=None)
     scheduler = DDPMScheduler.from_pretrained(base, subfolder="scheduler")
-    store, material = trainer._material.latents, trainer._material
+    store, material = trainer._inputs.latents, trainer._inputs
     mean, deviation = store.gather(material.rows[draw.pictures], draw.flipped)
     latents = (mean + deviation * draw.posterior) * pipeline.vae.config.scaling_factor
     prompts = ["", *sorted(set(run.rarest_prompts(9)))]
@@ -70,26 +70,26 @@ def test_the_loss_is_that_of_diffusers_from_scratch(build: Build, base: Path) ->
     snr = compute_snr(scheduler, draw.timesteps)
     squared = (answer - draw.noise).pow(2).mean(dim=(1, 2, 3))
     expected = float((squared * snr.clamp(max=5.0) / snr).mean())
-    assert trainer.history.losses[0] == pytest.approx(expected, rel=1e-4)
+    assert trainer.loop.history.losses[0] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_huge_gradient_is_scaled_down(build: Build) -> None:
     """The example that everyone copies clips nothing: its parameters are an exhausted iterator."""
     trainer = build(gradient_norm=0.01, steps=3).trainer
     seen: list[float] = []
-    step = trainer.optimizer.step
+    step = trainer.loop.optimizer.step
 
     def spy(*args: object, **options: object) -> object:
-        gradients = [p.grad for p in trainer.parameters.values()]
+        gradients = [p.grad for p in trainer.loop.parameters.values()]
         assert all(g is not None for g in gradients)
         seen.append(float(torch.stack([g.norm() for g in gradients if g is not None]).norm()))
         return step(*args, **options)
 
-    trainer.optimizer.step = spy
+    trainer.loop.optimizer.step = spy
     losses = trainer._objective.losses
     trainer._objective.losses = lambda *tensors: 1e6 * losses(*tensors)
     trainer.train()
-    assert min(trainer.history.norms) > 1e3  # before clipping
+    assert min(trainer.loop.history.norms) > 1e3  # before clipping
     assert seen == pytest.approx([0.01] * 3, rel=1e-3)  # at every step, not the first alone
 
 
@@ -97,7 +97,7 @@ def test_a_small_gradient_is_left_alone(build: Build) -> None:
     clipped, free = build("a", gradient_norm=1e3).trainer, build("b", gradient_norm=1e9).trainer
     clipped.train()
     free.train()
-    assert max(free.history.norms) < 1e3
+    assert max(free.loop.history.norms) < 1e3
     for name, value in weights(free).items():
         assert torch.equal(value, weights(clipped)[name]), name
 
@@ -115,19 +115,19 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(build: Build, text_enco
     with pytest.raises(InterruptionError):
         interrupted.trainer.train(kill)
     again = build("parts", text_encoder=text_encoder).trainer
-    assert again.steps_done == 3  # the checkpoint before the one that was lost
+    assert again.loop.step == 3  # the checkpoint before the one that was lost
     again.train()
     expected = weights(whole)
     for name, value in weights(again).items():
         assert torch.equal(value, expected[name]), name
-    assert again.history == whole.history
-    assert len(again.history.losses) == 6
+    assert again.loop.history == whole.loop.history
+    assert len(again.loop.history.losses) == 6
 
 
 def test_other_settings_begin_anew_and_others_go_on(build: Build) -> None:
     build("work").trainer.train()
-    assert build("work", accumulation=2, gradient_checkpointing=True).trainer.steps_done == 6
-    assert build("work", rank=2).trainer.steps_done == 0
+    assert build("work", accumulation=2, gradient_checkpointing=True).trainer.loop.step == 6
+    assert build("work", rank=2).trainer.loop.step == 0
 
 
 @pytest.mark.parametrize("changes", [{"accumulation": 2}, {"gradient_checkpointing": True}])
@@ -140,13 +140,13 @@ def test_saving_memory_changes_no_result(
     assert frugal.denoiser.unet.is_gradient_checkpointing == ("accumulation" not in changes)
     plain.train()
     frugal.train()
-    assert frugal.history.losses == pytest.approx(plain.history.losses, rel=1e-4)
-    assert frugal.history.norms == pytest.approx(plain.history.norms, rel=1e-3)
+    assert frugal.loop.history.losses == pytest.approx(plain.loop.history.losses, rel=1e-4)
+    assert frugal.loop.history.norms == pytest.approx(plain.loop.history.norms, rel=1e-3)
 
 
 def test_every_adapter_learns(build: Build) -> None:
     trainer = build(text_encoder=True).trainer
-    names = set(trainer.parameters)
+    names = set(trainer.loop.parameters)
     assert any(name.startswith("text_encoder.") for name in names)
     assert len([n for n, p in trainer.denoiser.named_parameters() if p.requires_grad]) == len(names)
     before = weights(trainer)
@@ -176,8 +176,8 @@ def test_half_precision_is_for_what_is_frozen(build: Build) -> None:
     dtypes = {p.requires_grad: p.dtype for p in half.denoiser.parameters()}
     assert dtypes == {False: torch.bfloat16, True: torch.float32}
     half.train()
-    assert half.history.losses == pytest.approx(exact.history.losses, rel=0.05)
-    assert {p.dtype for p in half.finished().unet.parameters()} == {torch.float32}
+    assert half.loop.history.losses == pytest.approx(exact.loop.history.losses, rel=0.05)
+    assert {p.dtype for p in half.finish().unet.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
@@ -191,15 +191,15 @@ def test_what_it_is_shown_it_learns(
     for enabled in (False, True):
         set_adapters(trainer.pipeline, enabled=enabled)
         with torch.no_grad():  # the same noise for both
-            stream = trainer.stream(0, 10)
-            losses[enabled] = sum(float(trainer._losses(inputs).mean()) for inputs in stream)
+            stream = trainer.batches(range(10))
+            losses[enabled] = sum(float(trainer.picture_losses(b).mean()) for b in stream)
     assert losses[True] < 0.97 * losses[False], losses
 
 
 def test_a_run_that_diverges_says_so(build: Build) -> None:
     trainer = build().trainer
     with torch.no_grad():
-        next(iter(trainer.parameters.values())).fill_(float("nan"))
+        next(iter(trainer.loop.parameters.values())).fill_(float("nan"))
     with pytest.raises(UserError, match="--learning-rate"):
         trainer.train()
 
@@ -220,12 +220,12 @@ def test_a_small_base_moves_faster() -> None:
 
 def test_the_rate_rises_and_falls() -> None:
     settings = LoraSettings(steps=100, warmup=0.1, learning_rate=1.0)
-    rates = [learning_rate(settings, step) for step in range(100)]
+    rates = [schedule_of(settings).factor(step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(rates[9], rel=0.05)
     assert rates[-1] < 0.001
     constant = settings.model_copy(update={"schedule": "constant"})
-    assert {learning_rate(constant, step) for step in range(10, 100)} == {1.0}
+    assert {schedule_of(constant).factor(step) for step in range(10, 100)} == {1.0}
 
 
 def test_a_run_tells_and_shows_how_it_goes(build: Build, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_run_tells_and_shows_how_it_goes(build: Build, tmp_path: Path) -> None
     assert [event.step for event in events.Scalars("train/loss")] == list(range(1, 7))
     assert [event.step for event in events.Images("samples")] == [2, 4, 6]
     updates = [tag for tag in events.Tags()["scalars"] if tag.startswith("mean_update/unet.")]
-    assert len(updates) == len(run.trainer.parameters) // 2
+    assert len(updates) == len(run.trainer.loop.parameters) // 2
     assert events.Scalars(updates[-1])[-1].value > 0
 
 
