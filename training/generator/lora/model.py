@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from porcelain.errors import UserError
 from training.generator.lora.settings import Precision
-from training.generator.pretraining.precision import computes_bfloat16
+from training.generator.pretraining.stage import computes_bfloat16
 
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 

@@ -108,8 +108,7 @@ def pretrain(
     holds a model card, a grid of samples and the measures. Interrupted, the same
     command goes on from the last checkpoint; steps and hours may change in between.
     """
-    from training.generator.pretraining.pipeline import pretrain
-    from training.generator.pretraining.presentation import Presentation
+    from training.generator.pretraining.pipeline import Presentation, pretrain
     from training.generator.pretraining.settings import (
         AutoencoderSettings,
         DecoderSettings,

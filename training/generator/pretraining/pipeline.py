@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
+import time
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from transformers import CLIPTokenizer
 
+from porcelain.cli.console import Stages, console
 from porcelain.errors import UserError
 from porcelain.files import (
     SETTINGS_FILE,
@@ -21,34 +23,73 @@ from porcelain.files import (
 from porcelain.vocabulary import TASKS
 from sampling.base import choose_device
 from training.data.split import SUBSETS
-from training.generator.pretraining.assembly import (
-    assemble,
-    count_parameters,
-    folder_bytes,
-    save_half,
-)
-from training.generator.pretraining.autoencoder import measure_reconstruction
-from training.generator.pretraining.captions import Captions
-from training.generator.pretraining.card import commands, write_card
-from training.generator.pretraining.diffusion import held_out_loss
-from training.generator.pretraining.first_stage import (
+from training.generator.pretraining.autoencoder_stage import (
     LATENTS_FILE,
     FirstStage,
+    encode_pictures,
+    load_latents,
+    measure_reconstruction,
     run_first_stage,
 )
-from training.generator.pretraining.grid import plan_grid, sample_grid
-from training.generator.pretraining.latents import encode_pictures, load_latents
-from training.generator.pretraining.material import Material, Part, decode_part, gather_material
-from training.generator.pretraining.perceptual import FeatureDistance, load_feature_distance
-from training.generator.pretraining.second_stage import (
+from training.generator.pretraining.data import (
+    Captions,
+    Material,
+    Part,
+    build_tokenizer,
+    decode_part,
+    gather_material,
+    prompt_vocabulary,
+)
+from training.generator.pretraining.diffusion_stage import (
     GUIDANCE_SCALE,
     SecondStage,
+    held_out_loss,
     run_second_stage,
 )
+from training.generator.pretraining.losses import FeatureDistance, load_feature_distance
+from training.generator.pretraining.model import assemble, count_parameters, folder_bytes, save_half
+from training.generator.pretraining.report import commands, plan_grid, sample_grid, write_card
 from training.generator.pretraining.settings import PretrainSettings
-from training.generator.pretraining.start import Start, goes_on, open_start
-from training.generator.pretraining.tokenizer import build_tokenizer, prompt_vocabulary
-from training.generator.pretraining.workshop import Reporter, Workshop
+from training.generator.pretraining.stage import (
+    Reporter,
+    StageProgress,
+    Start,
+    Workshop,
+    goes_on,
+    open_start,
+)
+
+LOG_SECONDS = 60.0
+"""Between lines where no bar can move."""
+
+
+@dataclass
+class Presentation:
+    """Bars at a terminal; a line a minute elsewhere."""
+
+    stages: Stages
+    _last: float = field(default=float("-inf"))
+
+    def reporter(self) -> Reporter:
+        """The hooks of a run."""
+        return Reporter(self.stages.say, self._preparing, self._step)
+
+    def _preparing(self, what: str, done: int, total: int) -> None:
+        self.stages.report(what.capitalize(), done, total)
+
+    def _step(self, progress: StageProgress) -> None:
+        rate = progress.pictures_per_second
+        note = f"loss {progress.loss:.4f}  {rate:.1f} pictures/s"
+        if console().is_terminal:
+            self.stages.report(f"Training {progress.stage}", progress.step, progress.total, note)
+        elif time.monotonic() - self._last > LOG_SECONDS:
+            self._last = time.monotonic()
+            remaining = (progress.total - progress.step) * progress.batch_size / max(rate, 1e-9)
+            self.stages.say(
+                f"{time.strftime('%H:%M:%S')} {progress.stage}: step {progress.step} of "
+                f"{progress.total}, {note}, {remaining / 3600:.2f} h left"
+            )
+
 
 GRID_FILE = "grid.png"
 MEASURES_FILE = "measures.json"

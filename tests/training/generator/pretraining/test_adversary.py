@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.generator.pretraining.adversary import Adversary
+from training.generator.pretraining.losses import Adversary
 from training.generator.pretraining.settings import DecoderSettings
 
 SETTINGS = DecoderSettings(discriminator_width=8, discriminator_rate=2e-3)

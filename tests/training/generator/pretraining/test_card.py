@@ -1,6 +1,6 @@
 """The commands that make a base again, through every base that it went on from."""
 
-from training.generator.pretraining.card import commands
+from training.generator.pretraining.report import commands
 from training.generator.pretraining.settings import PretrainSettings
 
 SETTINGS = PretrainSettings()

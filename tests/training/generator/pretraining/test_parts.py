@@ -19,39 +19,41 @@ from porcelain.files import write_json
 from porcelain.prompts import DEFAULT_TEMPLATE, prompt_for
 from porcelain.vocabulary import TASKS, default_taxonomy
 from training.classifier.model import create_backbone
-from training.generator.pretraining.architecture import (
+from training.generator.pretraining.autoencoder_stage import (
+    AutoencoderObjective,
+    channel_statistics,
+    encode_pictures,
+    fold_normalisation,
+)
+from training.generator.pretraining.data import (
+    Captions,
+    build_tokenizer,
+    prompt_vocabulary,
+    save_tokenizer,
+)
+from training.generator.pretraining.diffusion_stage import (
+    Denoiser,
+    min_snr_weight,
+    stratified_timesteps,
+)
+from training.generator.pretraining.losses import (
+    load_feature_distance,
+    structural_similarity,
+    structure_loss,
+)
+from training.generator.pretraining.model import (
     build_autoencoder,
     build_scheduler,
     build_text_encoder,
     build_unet,
 )
-from training.generator.pretraining.autoencoder import AutoencoderObjective
-from training.generator.pretraining.captions import Captions
-from training.generator.pretraining.diffusion import (
-    Denoiser,
-    min_snr_weight,
-    stratified_timesteps,
-)
-from training.generator.pretraining.latents import (
-    channel_statistics,
-    encode_pictures,
-    fold_normalisation,
-)
-from training.generator.pretraining.perceptual import load_feature_distance
-from training.generator.pretraining.schedule import Schedule
 from training.generator.pretraining.settings import (
     AutoencoderSettings,
     DiffusionSettings,
     PretrainSettings,
     StageSettings,
 )
-from training.generator.pretraining.stage import StageTrainer, batch_indices
-from training.generator.pretraining.structure import structural_similarity, structure_loss
-from training.generator.pretraining.tokenizer import (
-    build_tokenizer,
-    prompt_vocabulary,
-    save_tokenizer,
-)
+from training.generator.pretraining.stage import Schedule, StageTrainer, batch_indices
 
 MEBIBYTE = 2**20
 

@@ -12,11 +12,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from porcelain.errors import UserError
-from training.generator.pretraining import first_stage, second_stage
+from training.generator.pretraining import autoencoder_stage, diffusion_stage
 from training.generator.pretraining.pipeline import pretrain
 from training.generator.pretraining.settings import PretrainSettings
-from training.generator.pretraining.stage import StageTrainer
-from training.generator.pretraining.workshop import Reporter
+from training.generator.pretraining.stage import Reporter, StageTrainer
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -141,7 +140,7 @@ def test_steps_may_change_when_a_run_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(second_stage, "build_denoiser", interrupt)
+        broken.setattr(diffusion_stage, "build_denoiser", interrupt)
         with pytest.raises(KeyboardInterrupt):
             pretrain(photos, tmp_path / "base", settings)
     shorter = settings.model_copy(
@@ -336,9 +335,9 @@ def test_finished_first_stage_is_not_repeated(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(second_stage, "build_denoiser", interrupt)
+        broken.setattr(diffusion_stage, "build_denoiser", interrupt)
         with pytest.raises(KeyboardInterrupt):
             pretrain(photos, tmp_path / "base", settings)
-    monkeypatch.setattr(first_stage, "_trainer", interrupt)
+    monkeypatch.setattr(autoencoder_stage, "_trainer", interrupt)
     pretrain(photos, tmp_path / "base", settings)
     assert (tmp_path / "base" / "model_index.json").is_file()

@@ -1,0 +1,522 @@
+"""The autoencoder stage: an autoencoder trained or taken, normalised, its decoder trained alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from accelerate.utils import set_seed
+from diffusers import AutoencoderKL
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from porcelain.files import replace_folder, write_json
+from training.generator.pretraining.losses import (
+    Adversary,
+    FeatureDistance,
+    structural_similarity,
+    structure_loss,
+)
+from training.generator.pretraining.model import build_autoencoder
+from training.generator.pretraining.report import draw_pairs
+from training.generator.pretraining.settings import (
+    AutoencoderSettings,
+    DecoderSettings,
+    StageSettings,
+)
+from training.generator.pretraining.stage import (
+    Effort,
+    Objective,
+    StageTrainer,
+    Start,
+    Workshop,
+    batch_indices,
+    fast_layout,
+    goes_on,
+    step_generator,
+)
+
+STAGE = 1
+Pixels = npt.NDArray[np.uint8]
+
+
+def to_model_range(pixels: Pixels, device: torch.device) -> Tensor:
+    """Pictures uint8 [B, H, W, 3] as float [B, 3, H, W] in [-1, 1]."""
+    batch = torch.from_numpy(np.array(pixels)).to(device)
+    return batch.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0).contiguous()
+
+
+@dataclass(frozen=True)
+class AutoencoderObjective:
+    """Absolute error, colour, lost structure, features, a little divergence, coarse decoding.
+
+    Attributes:
+        autoencoder: In training.
+        pixels: Training pictures, uint8 [N, H, W, 3].
+        settings: Weights of the terms.
+        distance: Of features; None leaves that term out.
+        seed: Of order, mirroring and posterior noise.
+    """
+
+    autoencoder: AutoencoderKL
+    pixels: Pixels
+    settings: AutoencoderSettings
+    distance: FeatureDistance | None
+    seed: int
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """The weighted terms of the loss of `step`."""
+        settings = self.settings
+        device = next(self.autoencoder.parameters()).device
+        generator = step_generator(self.seed, STAGE, step, device)
+        pictures = self._pictures(step, device)
+        mirrored = torch.rand(len(pictures), 1, 1, 1, generator=generator, device=device) < 0.5
+        pictures = torch.where(mirrored, pictures.flip(3), pictures)
+        posterior = self.autoencoder.encode(pictures).latent_dist
+        mean, log_variance = posterior.mean.float(), posterior.logvar.float()
+        noise = torch.randn(mean.shape, generator=generator, device=device)
+        latents = mean + torch.exp(0.5 * log_variance) * noise
+        terms = self._fidelity(latents, pictures)
+        divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
+        terms["divergence"] = settings.divergence_weight * divergence
+        if settings.coarse_weight > 0:
+            half = (len(pictures) + 1) // 2
+            coarse = self._fidelity(F.avg_pool2d(latents[:half], 2), _halved(pictures[:half]))
+            terms["coarse"] = settings.coarse_weight * torch.stack(list(coarse.values())).sum()
+        return terms
+
+    def _pictures(self, step: int, device: torch.device) -> Tensor:
+        """A batch of `step`: small pictures first, then whole ones."""
+        size, small = self.settings.batch_size, step < self.settings.half_size_steps
+        indices = batch_indices(len(self.pixels), 4 * size if small else size, step, self.seed)
+        pictures = to_model_range(self.pixels[np.sort(indices)], device)
+        return _halved(pictures) if small else pictures
+
+    def _fidelity(self, latents: Tensor, pictures: Tensor) -> dict[str, Tensor]:
+        output = self.autoencoder.decode(latents).sample.float()
+        terms = fidelity(output, pictures, self.settings)
+        if self.distance is not None:
+            distance = self.distance(output, pictures).mean()
+            terms["perceptual"] = self.settings.perceptual_weight * distance
+        return terms
+
+
+def fidelity(output: Tensor, pictures: Tensor, settings: AutoencoderSettings) -> dict[str, Tensor]:
+    """The weighted terms that need no trained weights: absolute error, colour, structure.
+
+    Args:
+        output: What the decoder gives back, [B, 3, H, W] in [-1, 1].
+        pictures: What it should.
+        settings: Weights of the terms.
+    """
+    error = output - pictures
+    colour = error - error.mean(dim=1, keepdim=True)
+    return {
+        "absolute": error.abs().mean(),
+        "colour": settings.colour_weight * colour.abs().mean(),
+        "structure": settings.structure_weight * structure_loss(output, pictures),
+    }
+
+
+@torch.inference_mode()
+def reconstruct(autoencoder: AutoencoderKL, pixels: Pixels, batch_size: int = 16) -> Tensor:
+    """Pictures through the autoencoder and back, float [N, 3, H, W] in [-1, 1] on the CPU."""
+    device = next(autoencoder.parameters()).device
+    parts = []
+    for start in range(0, len(pixels), batch_size):
+        pictures = to_model_range(pixels[start : start + batch_size], device)
+        latents = autoencoder.encode(pictures).latent_dist.mode()
+        parts.append(autoencoder.decode(latents).sample.float().clamp(-1, 1).cpu())
+    return torch.cat(parts)
+
+
+def to_bytes(pictures: Tensor) -> Pixels:
+    """Float [N, 3, H, W] in [-1, 1] to uint8 [N, H, W, 3]."""
+    return pictures.add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+@torch.inference_mode()
+def measure_reconstruction(
+    autoencoder: AutoencoderKL, pixels: Pixels, distance: FeatureDistance | None
+) -> dict[str, float]:
+    """How well pictures survive the autoencoder.
+
+    Args:
+        autoencoder: In evaluation mode.
+        pixels: Pictures that it did not learn from, uint8 [N, H, W, 3].
+        distance: Of features; None leaves that measure out.
+
+    Returns:
+        `psnr` in dB (mean over pictures) and its 10th percentile, `ssim`, and `perceptual`.
+    """
+    output = reconstruct(autoencoder, pixels)
+    target = to_model_range(pixels, torch.device("cpu"))
+    error = (output - target).square().mean(dim=(1, 2, 3)).clamp_min(1e-10) / 4.0
+    psnr = -10.0 * torch.log10(error)
+    measures = {
+        "pictures": float(len(pixels)),
+        "psnr": float(psnr.mean()),
+        "psnr_10th_percentile": float(psnr.quantile(0.1)),
+        "ssim": float(structural_similarity(output, target).mean()),
+    }
+    if distance is not None:
+        distance = distance.to("cpu")
+        parts = [
+            distance(output[i : i + 32], target[i : i + 32]) for i in range(0, len(output), 32)
+        ]
+        measures["perceptual"] = float(torch.cat(parts).mean())
+    return measures
+
+
+def _halved(pictures: Tensor) -> Tensor:
+    return F.avg_pool2d(pictures, 2)
+
+
+DECODER_STAGE = 3
+
+
+@dataclass(frozen=True)
+class DecoderObjective:
+    """Fidelity to the picture behind the latents, features, and what an opponent objects to.
+
+    Attributes:
+        autoencoder: Of which the decoder is in training.
+        pixels: Training pictures, uint8 [N, H, W, 3].
+        latents: Of those and their mirror images, float16 [N, 2, C, h, w].
+        settings: Weights of the terms.
+        first: The first stage's, for what it is held to.
+        distance: Of features; None leaves that term out.
+        adversary: The opponent, which learns at every step; None leaves it out.
+        seed: Of order and mirroring.
+    """
+
+    autoencoder: AutoencoderKL
+    pixels: Pixels
+    latents: Tensor
+    settings: DecoderSettings
+    first: AutoencoderSettings
+    distance: FeatureDistance | None
+    adversary: Adversary | None
+    seed: int
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """The weighted terms of the loss of `step`."""
+        settings, device = self.settings, self.latents.device
+        generator = step_generator(self.seed, DECODER_STAGE, step, device)
+        places = np.sort(batch_indices(len(self.pixels), settings.batch_size, step, self.seed))
+        mirrored = torch.randint(0, 2, (len(places),), generator=generator, device=device)
+        pictures = to_model_range(self.pixels[places], device)
+        pictures = torch.where(mirrored.view(-1, 1, 1, 1) > 0, pictures.flip(3), pictures)
+        latents = self.latents[torch.from_numpy(places).to(device), mirrored].float()
+        output = self.autoencoder.decode(latents).sample.float()
+        terms = fidelity(output, pictures, self.first)
+        real: list[Tensor] = []
+        decoded: list[Tensor] = []
+        if self.distance is not None:
+            with torch.no_grad():
+                real = self.distance.maps(pictures)
+            decoded = self.distance.maps(output)
+            distance = self.distance.between(decoded, real).mean()
+            terms["perceptual"] = settings.perceptual_weight * distance
+        if self.adversary is not None:
+            self.adversary.learn((pictures, real), (output, decoded))
+            objection = self.adversary.objection(output, decoded)
+            terms["adversarial"] = self._adversarial_weight(step) * objection
+        return terms
+
+    def _adversarial_weight(self, step: int) -> float:
+        """The opponent knows nothing at first, and is listened to little by little."""
+        return self.settings.adversarial_weight * min(1.0, step / self.settings.adversarial_steps)
+
+
+def learns_alone(autoencoder: AutoencoderKL) -> AutoencoderKL:
+    """The same autoencoder in single precision, with gradients for its decoder alone."""
+    autoencoder.float().requires_grad_(False)
+    for part in (autoencoder.post_quant_conv, autoencoder.decoder):
+        if part is not None:
+            part.requires_grad_(True)
+    return autoencoder
+
+
+LEAST_DEVIATION = 1e-3
+
+
+@torch.inference_mode()
+def encode_pictures(
+    autoencoder: AutoencoderKL,
+    pixels: Pixels,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The posterior of every picture and of its mirror image.
+
+    Args:
+        autoencoder: In evaluation mode.
+        pixels: uint8 [N, H, W, 3].
+        on_progress: Called with pictures done and in all.
+
+    Returns:
+        Means, float32 [N, 2, C, h, w] on the CPU (the second is of the mirror image), and the
+        mean posterior variance per channel [C].
+    """
+    device = next(autoencoder.parameters()).device
+    batch_size = 4 if device.type == "cpu" else 64  # what fits a cache is faster
+    means = []
+    variance, seen = torch.zeros(autoencoder.config.latent_channels), 0
+    for start in range(0, len(pixels), batch_size):
+        pictures = to_model_range(pixels[start : start + batch_size], device)
+        both = torch.stack([pictures, pictures.flip(3)], dim=1).flatten(0, 1)
+        posterior = autoencoder.encode(both).latent_dist
+        means.append(posterior.mean.float().unflatten(0, (-1, 2)).cpu())
+        variance += posterior.var.float().mean(dim=(0, 2, 3)).cpu() * len(both)
+        seen += len(both)
+        if on_progress is not None:
+            on_progress(min(start + batch_size, len(pixels)), len(pixels))
+    return torch.cat(means), variance / max(1, seen)
+
+
+def channel_statistics(means: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation per channel of what sampling the posterior gives.
+
+    Args:
+        means: [N, 2, C, h, w].
+        variance: Mean posterior variance per channel [C].
+    """
+    axes = (0, 1, 3, 4)
+    mean = means.double().mean(dim=axes)
+    spread = means.double().var(dim=axes, unbiased=False)
+    deviation = (spread + variance.double()).sqrt().clamp_min(LEAST_DEVIATION)
+    return mean.float(), deviation.float()
+
+
+@torch.no_grad()
+def fold_normalisation(autoencoder: AutoencoderKL, mean: Tensor, deviation: Tensor) -> None:
+    """Make latents come out with zero mean and unit variance per channel.
+
+    The two 1 x 1 convolutions around the latents take the affine map in, so that a plain
+    pipeline with a scaling factor of 1 needs to know nothing of it.
+
+    Args:
+        autoencoder: Changed in place; what it gives back stays the same.
+        mean: Per latent channel [C].
+        deviation: Per latent channel [C].
+    """
+    channels = autoencoder.config.latent_channels
+    if autoencoder.quant_conv is None:
+        autoencoder.quant_conv = _identity(2 * channels).to(autoencoder.device)
+    if autoencoder.post_quant_conv is None:
+        autoencoder.post_quant_conv = _identity(channels).to(autoencoder.device)
+    into, out_of = autoencoder.quant_conv, autoencoder.post_quant_conv
+    mean, deviation = mean.to(into.weight), deviation.to(into.weight)
+    into.weight[:channels] /= deviation.view(-1, 1, 1, 1)
+    into.bias[:channels] = (into.bias[:channels] - mean) / deviation
+    into.bias[channels:] -= 2.0 * deviation.log()
+    out_of.bias += out_of.weight[:, :, 0, 0] @ mean
+    out_of.weight *= deviation.view(1, -1, 1, 1)
+    autoencoder.register_to_config(
+        scaling_factor=1.0,
+        shift_factor=None,
+        latents_mean=None,
+        latents_std=None,
+        use_quant_conv=True,
+        use_post_quant_conv=True,
+    )
+
+
+def save_latents(path: Path, latents: Tensor) -> None:
+    """Write latents [N, 2, C, h, w] as float16, atomically."""
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as file:
+        np.save(file, latents.to(torch.float16).numpy())
+    partial.replace(path)
+
+
+def load_latents(path: Path, device: torch.device) -> Tensor:
+    """Read what `save_latents` wrote, float16 [N, 2, C, h, w]."""
+    return torch.from_numpy(np.load(path)).to(device)
+
+
+def _identity(channels: int) -> nn.Conv2d:
+    convolution = nn.Conv2d(channels, channels, 1)
+    nn.init.dirac_(convolution.weight)
+    nn.init.zeros_(convolution.bias)
+    return convolution
+
+
+AUTOENCODER_FOLDER = "autoencoder"
+DECODER_FOLDER = "decoder"
+LATENTS_FILE = "latents.npy"
+EFFORT_FILE = "effort.json"
+PREVIEW_PICTURES = 16
+
+
+@dataclass(frozen=True)
+class FirstStage:
+    """A finished first stage.
+
+    Attributes:
+        autoencoder: On the device, in evaluation mode.
+        effort: What training all of it took.
+        decoder: What training its decoder alone took after that.
+    """
+
+    autoencoder: AutoencoderKL
+    effort: Effort
+    decoder: Effort
+
+
+def run_first_stage(
+    shop: Workshop,
+    training: Pixels,
+    held_out: Pixels,
+    distance: FeatureDistance | None,
+    start: Start | None,
+) -> FirstStage:
+    """Leave a normalised autoencoder and the training pictures' latents in the work folder.
+
+    Args:
+        shop: The run.
+        training: Training pictures, uint8 [N, H, W, 3].
+        held_out: Pictures to look at on the way.
+        distance: Of features, to train with beside structure; or None.
+        start: Brings an autoencoder; None trains one.
+    """
+    if distance is not None:
+        distance = distance.to(shop.device)
+    autoencoder, effort = _encoder(shop, training, held_out, distance, start)
+    if shop.settings.decoder.steps == 0 or (start is not None and start.settings is None):
+        return FirstStage(autoencoder, effort, Effort())
+    decoder = _decoder(shop, autoencoder, training, held_out, distance)
+    return FirstStage(autoencoder, effort, decoder)
+
+
+def _encoder(
+    shop: Workshop,
+    training: Pixels,
+    held_out: Pixels,
+    distance: FeatureDistance | None,
+    start: Start | None,
+) -> tuple[AutoencoderKL, Effort]:
+    """Train an autoencoder or take one, and fix the latents."""
+    folder = shop.work / AUTOENCODER_FOLDER
+    if folder.is_dir() and (shop.work / LATENTS_FILE).is_file():
+        return _load(folder, shop)
+    set_seed(shop.settings.seed)
+    effort = Effort()
+    if start is None:
+        first = shop.settings.autoencoder
+        autoencoder = _ready(build_autoencoder(first, shop.settings.size), shop)
+        trainer = _trainer("autoencoder", shop, autoencoder, first)
+        objective = AutoencoderObjective(autoencoder, training, first, distance, shop.settings.seed)
+        effort = _train(shop, trainer, autoencoder, objective, training, held_out)
+    else:
+        autoencoder = _ready(start.autoencoder, shop)
+    means, variance = encode_pictures(
+        autoencoder,
+        training,
+        lambda done, total: shop.reporter.preparing("encoding pictures", done, total),
+    )
+    if not goes_on(start):
+        mean, deviation = channel_statistics(means, variance)
+        fold_normalisation(autoencoder, mean, deviation)
+        means = (means - mean.view(1, 1, -1, 1, 1)) / deviation.view(1, 1, -1, 1, 1)
+    # A UNet to go on with knows its own autoencoder's latents, so those stay as they are.
+    save_latents(shop.work / LATENTS_FILE, means)
+    _save(autoencoder, effort, folder)
+    return autoencoder, effort
+
+
+def _decoder(
+    shop: Workshop,
+    autoencoder: AutoencoderKL,
+    training: Pixels,
+    held_out: Pixels,
+    distance: FeatureDistance | None,
+) -> Effort:
+    """Teach the decoder on, in place; the latents stay as they are."""
+    folder = shop.work / DECODER_FOLDER
+    if folder.is_dir():
+        finished, effort = _load(folder, shop)
+        autoencoder.load_state_dict(finished.state_dict())
+        return effort
+    settings = shop.settings.decoder
+    set_seed(shop.settings.seed + 2)
+    adversary = None
+    if settings.adversarial_weight > 0:
+        channels = [] if distance is None else distance.channels
+        adversary = Adversary(settings, channels, shop.device)
+    learns_alone(autoencoder)
+    trainer = _trainer("decoder", shop, autoencoder, settings, adversary)
+    objective = DecoderObjective(
+        autoencoder,
+        training,
+        load_latents(shop.work / LATENTS_FILE, shop.device),
+        settings,
+        shop.settings.autoencoder,
+        distance,
+        adversary,
+        shop.settings.seed,
+    )
+    effort = _train(shop, trainer, autoencoder, objective, training, held_out)
+    _save(autoencoder, effort, folder)
+    return effort
+
+
+def _trainer(
+    name: str,
+    shop: Workshop,
+    autoencoder: AutoencoderKL,
+    settings: StageSettings,
+    companion: Adversary | None = None,
+) -> StageTrainer:
+    checkpoint = shop.work / f"{name}.pt"
+    return StageTrainer(name, autoencoder, settings, shop.settings.runtime, checkpoint, companion)
+
+
+def _train(
+    shop: Workshop,
+    trainer: StageTrainer,
+    autoencoder: AutoencoderKL,
+    objective: Objective,
+    training: Pixels,
+    held_out: Pixels,
+) -> Effort:
+    if shop.settings.runtime.compile:
+        autoencoder.encoder.compile()
+        autoencoder.decoder.compile()
+    shown = held_out[:PREVIEW_PICTURES] if len(held_out) else training[:PREVIEW_PICTURES]
+
+    def preview(step: int) -> None:
+        sheet = reconstruction_sheet(autoencoder, shown)
+        sheet.save(shop.previews / f"{trainer.name}-{step:07d}.png")
+
+    trainer.train(objective, shop.reporter.step, preview, shop.logs)
+    trainer.finish()
+    preview(trainer.step)
+    return Effort.of(trainer)
+
+
+def reconstruction_sheet(autoencoder: AutoencoderKL, pixels: Pixels) -> Image.Image:
+    """Pictures and what the autoencoder makes of them, for people."""
+    return draw_pairs(np.asarray(pixels), to_bytes(reconstruct(autoencoder, pixels)))
+
+
+def _save(autoencoder: AutoencoderKL, effort: Effort, folder: Path) -> None:
+    partial = folder.with_name(f"{folder.name}.partial")
+    autoencoder.save_pretrained(partial)
+    write_json(partial / EFFORT_FILE, asdict(effort))
+    replace_folder(partial, folder)
+
+
+def _load(folder: Path, shop: Workshop) -> tuple[AutoencoderKL, Effort]:
+    effort = Effort(**json.loads((folder / EFFORT_FILE).read_text()))
+    return _ready(AutoencoderKL.from_pretrained(folder), shop), effort
+
+
+def _ready(autoencoder: AutoencoderKL, shop: Workshop) -> AutoencoderKL:
+    return autoencoder.to(shop.device, memory_format=fast_layout(shop.device)).eval()

@@ -1,0 +1,260 @@
+"""Stable Diffusion's parts, small: built, initialised, assembled to a pipeline, saved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.configuration_utils import ConfigMixin
+from diffusers.models.downsampling import Downsample2D
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.upsampling import Upsample2D
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from porcelain.files import write_json
+from sampling.quiet import quietly
+from training.generator.pretraining.data import save_tokenizer
+from training.generator.pretraining.settings import AutoencoderSettings, DiffusionSettings
+
+LOG_VARIANCE = -6.0
+"""Of the posterior at the start: noise of a twentieth leaves latents readable."""
+
+
+@torch.no_grad()
+def let_pictures_through(autoencoder: AutoencoderKL) -> None:
+    """Set all weights in place; what is random comes from torch's global generator.
+
+    Args:
+        autoencoder: Without attention.
+    """
+    for module in autoencoder.modules():
+        if isinstance(module, nn.Conv2d) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+        if isinstance(module, ResnetBlock2D):
+            _leave_to_shortcut(module)
+        elif isinstance(module, Downsample2D):
+            _average(module.conv)
+        elif isinstance(module, Upsample2D):
+            nn.init.dirac_(module.conv.weight)
+    # Gains: about 1 after the first layer, and pictures of moderate contrast at the end.
+    _rotate(autoencoder.encoder.conv_in, gain=4.0)
+    _rotate(autoencoder.encoder.conv_out)
+    _rotate(autoencoder.decoder.conv_in)
+    _rotate(autoencoder.decoder.conv_out, gain=0.5)
+    latents = autoencoder.config.latent_channels
+    nn.init.dirac_(autoencoder.quant_conv.weight)
+    autoencoder.quant_conv.weight[latents:] = 0.0
+    autoencoder.quant_conv.bias[latents:] = LOG_VARIANCE
+    nn.init.dirac_(autoencoder.post_quant_conv.weight)
+
+
+def _leave_to_shortcut(block: ResnetBlock2D) -> None:
+    nn.init.kaiming_normal_(block.conv1.weight, nonlinearity="relu")
+    nn.init.zeros_(block.conv2.weight)
+    if block.conv_shortcut is not None:
+        _rotate(block.conv_shortcut)
+
+
+def _rotate(convolution: nn.Conv2d, gain: float = 1.0) -> None:
+    """An orthogonal matrix at the kernel's centre, zero around it."""
+    matrix = torch.empty(convolution.weight.shape[:2], device=convolution.weight.device)
+    nn.init.orthogonal_(matrix, gain)
+    row, column = (side // 2 for side in convolution.kernel_size)
+    nn.init.zeros_(convolution.weight)
+    convolution.weight[:, :, row, column] = matrix
+
+
+def _average(convolution: nn.Conv2d) -> None:
+    """Each channel's mean over the two by two pixels under an output."""
+    nn.init.zeros_(convolution.weight)
+    channels = torch.arange(convolution.weight.shape[0])
+    convolution.weight[channels, channels, :2, :2] = 0.25
+
+
+TRAINING_TIMESTEPS = 1000
+
+
+def build_autoencoder(settings: AutoencoderSettings, size: int) -> AutoencoderKL:
+    """An untrained autoencoder, without attention: it sees pictures of any size.
+
+    Args:
+        settings: Widths.
+        size: Side of the pictures, noted in the config.
+    """
+    levels = len(settings.channels)
+    autoencoder = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=settings.channels,
+        layers_per_block=1,
+        latent_channels=settings.latent_channels,
+        norm_num_groups=settings.groups,
+        sample_size=size,
+        # Latents have unit variance: quant_conv is told their statistics after training.
+        scaling_factor=1.0,
+        mid_block_add_attention=False,
+    )
+    let_pictures_through(autoencoder)
+    return autoencoder
+
+
+def build_text_encoder(settings: DiffusionSettings, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """A text encoder with random weights for this tokenizer."""
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=settings.text_width,
+            intermediate_size=4 * settings.text_width,
+            projection_dim=settings.text_width,
+            num_hidden_layers=settings.text_layers,
+            num_attention_heads=settings.heads,
+            max_position_embeddings=settings.text_length,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def build_unet(
+    settings: DiffusionSettings, latent_channels: int, latent_size: int
+) -> UNet2DConditionModel:
+    """A UNet with random weights, cross attention at every level.
+
+    Args:
+        settings: Widths and depths.
+        latent_channels: Of the autoencoder.
+        latent_size: Side of the latents of a picture, noted in the config.
+    """
+    levels = len(settings.channels)
+    return UNet2DConditionModel(
+        sample_size=latent_size,
+        in_channels=latent_channels,
+        out_channels=latent_channels,
+        down_block_types=("CrossAttnDownBlock2D",) * levels,
+        up_block_types=("CrossAttnUpBlock2D",) * levels,
+        block_out_channels=settings.channels,
+        layers_per_block=settings.layers,
+        cross_attention_dim=settings.text_width,
+        # diffusers' name for the number of heads in this class.
+        attention_head_dim=settings.heads,
+        norm_num_groups=settings.groups,
+    )
+
+
+def build_scheduler() -> DDIMScheduler:
+    """Stable Diffusion's schedule with v-prediction and a last step of pure noise.
+
+    Without the last, a model learns that the brightness of the noise tells that of the picture,
+    and dark or bright backgrounds never come out (Lin et al., arXiv 2305.08891).
+    """
+    return DDIMScheduler(
+        num_train_timesteps=TRAINING_TIMESTEPS,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        # Without meaning here; pipelines warn of any other value.
+        steps_offset=1,
+    )
+
+
+WEIGHTS = ("vae", "text_encoder", "unet")
+PLACES = ("_name_or_path", "is_local", "local_files_only")
+
+
+def assemble(
+    autoencoder: AutoencoderKL,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    unet: UNet2DConditionModel,
+) -> StableDiffusionPipeline:
+    """A pipeline of these parts, without a safety checker."""
+    pipeline = StableDiffusionPipeline(
+        vae=autoencoder,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=build_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def save_half(pipeline: StableDiffusionPipeline, folder: Path) -> StableDiffusionPipeline:
+    """Save in float16, load the files again as anyone would, and sample once.
+
+    Args:
+        pipeline: Its modules are left as they are.
+        folder: Where the files go.
+
+    Returns:
+        The pipeline that the files hold, in float32 on the CPU.
+    """
+    half = assemble(
+        _half_copy(pipeline.vae),
+        _half_copy(pipeline.text_encoder),
+        pipeline.tokenizer,
+        _half_copy(pipeline.unet),
+    )
+    with quietly():
+        half.save_pretrained(folder, safe_serialization=True)
+        save_tokenizer(pipeline.tokenizer, folder / "tokenizer")
+        for weights in folder.rglob("*.safetensors"):
+            weights.chmod(0o644)  # the libraries leave them to their owner alone
+        _load_text_in_single(folder / "text_encoder" / "config.json")
+        for config in folder.rglob("*config.json"):
+            _forget_where_from(config)
+        loaded = StableDiffusionPipeline.from_pretrained(folder)
+    loaded.set_progress_bar_config(disable=True)
+    proof = loaded("", num_inference_steps=2, output_type="np", generator=torch.Generator())
+    if not bool(torch.isfinite(torch.from_numpy(proof.images)).all()):
+        raise RuntimeError("The saved pipeline samples numbers that are not finite.")
+    return loaded
+
+
+def _load_text_in_single(config: Path) -> None:
+    """Have the text encoder loaded in float32 where no one says otherwise, as the UNet is.
+
+    transformers loads in the noted type, diffusers in float32; a half-precision prompt then meets
+    a single-precision UNet, and sampling fails.
+    """
+    write_json(config, json.loads(config.read_text(encoding="utf-8")) | {"dtype": "float32"})
+
+
+def _forget_where_from(config: Path) -> None:
+    """Take out what the libraries note of the place on this machine that a part was loaded from."""
+    content = json.loads(config.read_text(encoding="utf-8"))
+    write_json(config, {name: value for name, value in content.items() if name not in PLACES})
+
+
+def count_parameters(pipeline: StableDiffusionPipeline) -> dict[str, int]:
+    """Parameters of each part, and in all."""
+    parts = {name: getattr(pipeline, name) for name in WEIGHTS}
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+    return counts | {"total": sum(counts.values())}
+
+
+def folder_bytes(folder: Path) -> int:
+    """Size of every file in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _half_copy(module: nn.Module) -> nn.Module:
+    """A float16 copy on the CPU, with the default attention; the original stays as it is."""
+    if isinstance(module, ConfigMixin):
+        copy = type(module).from_config(module.config)
+    else:
+        copy = type(module)(module.config)
+    copy.load_state_dict(module.state_dict())
+    return nn.Module.to(copy, "cpu", torch.float16).eval()
