@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from porcelain.errors import UserError
 from training.generator.lora.settings import Precision
-from training.generator.pretraining.stage import computes_bfloat16
+from training.processes import computes_bfloat16, computing_in
 
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -43,13 +43,6 @@ def choose_precision(asked: Precision, device: torch.device) -> Precision:
     if asked == "fp16" and not cuda:
         raise UserError("--mixed-precision fp16 needs a CUDA GPU; choose bf16 or no.")
     return asked
-
-
-def computing_in(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
-    """Matrix products in `dtype`, whatever surrounds this; the rest in float32 where it matters."""
-    if dtype == torch.float32:
-        return torch.autocast(device.type, enabled=False)
-    return torch.autocast(device.type, dtype)
 
 
 UNET_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")

@@ -36,7 +36,6 @@ from training.data.digests import write_digests
 from training.data.split import write_split
 from training.generator.lora.model import (
     Sampling,
-    computing_in,
     grid,
     ready_to_sample,
     sample,
@@ -47,6 +46,7 @@ from training.generator.lora.preparation import Run, combinations_of, labels_tha
 from training.generator.lora.settings import LoraSettings
 from training.generator.lora.trainer import LoraTrainer, Reporter, schedule_of
 from training.generator.lora.verification import Verification, verify
+from training.processes import computing_in
 
 REPORT_SECONDS = 0.5
 GRID_PROMPTS = 8

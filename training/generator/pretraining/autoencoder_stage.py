@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from accelerate.utils import set_seed
 from diffusers import AutoencoderKL
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from porcelain.files import replace_folder, write_json
+from training.generator.pretraining.data import Pixels
 from training.generator.pretraining.losses import (
     Adversary,
     FeatureDistance,
@@ -31,19 +32,18 @@ from training.generator.pretraining.settings import (
     StageSettings,
 )
 from training.generator.pretraining.stage import (
-    Effort,
     Objective,
-    StageTrainer,
+    RunContext,
+    StageStats,
     Start,
-    Workshop,
-    batch_indices,
-    fast_layout,
     goes_on,
     step_generator,
+    train_stage,
 )
+from training.loop import EpochSampler
+from training.processes import fast_layout
 
 STAGE = 1
-Pixels = npt.NDArray[np.uint8]
 
 
 def to_model_range(pixels: Pixels, device: torch.device) -> Tensor:
@@ -70,6 +70,10 @@ class AutoencoderObjective:
     distance: FeatureDistance | None
     seed: int
 
+    @cached_property
+    def _sampler(self) -> EpochSampler:
+        return EpochSampler.uniform(len(self.pixels), self.seed)
+
     def __call__(self, step: int) -> dict[str, Tensor]:
         """The weighted terms of the loss of `step`."""
         settings = self.settings
@@ -94,7 +98,7 @@ class AutoencoderObjective:
     def _pictures(self, step: int, device: torch.device) -> Tensor:
         """A batch of `step`: small pictures first, then whole ones."""
         size, small = self.settings.batch_size, step < self.settings.half_size_steps
-        indices = batch_indices(len(self.pixels), 4 * size if small else size, step, self.seed)
+        indices = self._sampler.batch(step, 4 * size if small else size)
         pictures = to_model_range(self.pixels[np.sort(indices)], device)
         return _halved(pictures) if small else pictures
 
@@ -205,11 +209,15 @@ class DecoderObjective:
     adversary: Adversary | None
     seed: int
 
+    @cached_property
+    def _sampler(self) -> EpochSampler:
+        return EpochSampler.uniform(len(self.pixels), self.seed)
+
     def __call__(self, step: int) -> dict[str, Tensor]:
         """The weighted terms of the loss of `step`."""
         settings, device = self.settings, self.latents.device
         generator = step_generator(self.seed, DECODER_STAGE, step, device)
-        places = np.sort(batch_indices(len(self.pixels), settings.batch_size, step, self.seed))
+        places = np.sort(self._sampler.batch(step, settings.batch_size))
         mirrored = torch.randint(0, 2, (len(places),), generator=generator, device=device)
         pictures = to_model_range(self.pixels[places], device)
         pictures = torch.where(mirrored.view(-1, 1, 1, 1) > 0, pictures.flip(3), pictures)
@@ -344,179 +352,170 @@ def load_latents(path: Path, device: torch.device) -> Tensor:
 def _identity(channels: int) -> nn.Conv2d:
     convolution = nn.Conv2d(channels, channels, 1)
     nn.init.dirac_(convolution.weight)
-    nn.init.zeros_(convolution.bias)
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
     return convolution
 
 
 AUTOENCODER_FOLDER = "autoencoder"
 DECODER_FOLDER = "decoder"
 LATENTS_FILE = "latents.npy"
-EFFORT_FILE = "effort.json"
+STATS_FILE = "stats.json"
 PREVIEW_PICTURES = 16
 
 
 @dataclass(frozen=True)
-class FirstStage:
-    """A finished first stage.
+class AutoencoderResult:
+    """The result of the autoencoder stage.
 
     Attributes:
         autoencoder: On the device, in evaluation mode.
-        effort: What training all of it took.
-        decoder: What training its decoder alone took after that.
+        stats: What training all of it took.
+        decoder_stats: What training its decoder alone took after that.
     """
 
     autoencoder: AutoencoderKL
-    effort: Effort
-    decoder: Effort
+    stats: StageStats
+    decoder_stats: StageStats
 
 
-def run_first_stage(
-    shop: Workshop,
+def run_autoencoder_stage(
+    context: RunContext,
     training: Pixels,
     held_out: Pixels,
     distance: FeatureDistance | None,
     start: Start | None,
-) -> FirstStage:
+) -> AutoencoderResult:
     """Leave a normalised autoencoder and the training pictures' latents in the work folder.
 
     Args:
-        shop: The run.
+        context: The run.
         training: Training pictures, uint8 [N, H, W, 3].
         held_out: Pictures to look at on the way.
         distance: Of features, to train with beside structure; or None.
         start: Brings an autoencoder; None trains one.
     """
     if distance is not None:
-        distance = distance.to(shop.device)
-    autoencoder, effort = _encoder(shop, training, held_out, distance, start)
-    if shop.settings.decoder.steps == 0 or (start is not None and start.settings is None):
-        return FirstStage(autoencoder, effort, Effort())
-    decoder = _decoder(shop, autoencoder, training, held_out, distance)
-    return FirstStage(autoencoder, effort, decoder)
+        distance = distance.to(context.device)
+    shown = (held_out if len(held_out) else training)[:PREVIEW_PICTURES]
+    autoencoder, stats = _encoder(context, training, shown, distance, start)
+    if context.settings.decoder.steps == 0 or (start is not None and start.settings is None):
+        return AutoencoderResult(autoencoder, stats, StageStats())
+    decoder = _decoder(context, autoencoder, training, shown, distance)
+    return AutoencoderResult(autoencoder, stats, decoder)
 
 
 def _encoder(
-    shop: Workshop,
+    context: RunContext,
     training: Pixels,
-    held_out: Pixels,
+    shown: Pixels,
     distance: FeatureDistance | None,
     start: Start | None,
-) -> tuple[AutoencoderKL, Effort]:
+) -> tuple[AutoencoderKL, StageStats]:
     """Train an autoencoder or take one, and fix the latents."""
-    folder = shop.work / AUTOENCODER_FOLDER
-    if folder.is_dir() and (shop.work / LATENTS_FILE).is_file():
-        return _load(folder, shop)
-    set_seed(shop.settings.seed)
-    effort = Effort()
+    folder = context.work / AUTOENCODER_FOLDER
+    if folder.is_dir() and (context.work / LATENTS_FILE).is_file():
+        return _load(folder, context)
+    set_seed(context.settings.seed)
+    stats = StageStats()
     if start is None:
-        first = shop.settings.autoencoder
-        autoencoder = _ready(build_autoencoder(first, shop.settings.size), shop)
-        trainer = _trainer("autoencoder", shop, autoencoder, first)
-        objective = AutoencoderObjective(autoencoder, training, first, distance, shop.settings.seed)
-        effort = _train(shop, trainer, autoencoder, objective, training, held_out)
+        first = context.settings.autoencoder
+        autoencoder = _ready(build_autoencoder(first, context.settings.size), context)
+        objective = AutoencoderObjective(
+            autoencoder, training, first, distance, context.settings.seed
+        )
+        stats = _train("autoencoder", context, autoencoder, first, objective, shown)
     else:
-        autoencoder = _ready(start.autoencoder, shop)
+        autoencoder = _ready(start.autoencoder, context)
     means, variance = encode_pictures(
         autoencoder,
         training,
-        lambda done, total: shop.reporter.preparing("encoding pictures", done, total),
+        lambda done, total: context.reporter.preparing("encoding pictures", done, total),
     )
     if not goes_on(start):
         mean, deviation = channel_statistics(means, variance)
         fold_normalisation(autoencoder, mean, deviation)
         means = (means - mean.view(1, 1, -1, 1, 1)) / deviation.view(1, 1, -1, 1, 1)
     # A UNet to go on with knows its own autoencoder's latents, so those stay as they are.
-    save_latents(shop.work / LATENTS_FILE, means)
-    _save(autoencoder, effort, folder)
-    return autoencoder, effort
+    save_latents(context.work / LATENTS_FILE, means)
+    _save(autoencoder, stats, folder)
+    return autoencoder, stats
 
 
 def _decoder(
-    shop: Workshop,
+    context: RunContext,
     autoencoder: AutoencoderKL,
     training: Pixels,
-    held_out: Pixels,
+    shown: Pixels,
     distance: FeatureDistance | None,
-) -> Effort:
+) -> StageStats:
     """Teach the decoder on, in place; the latents stay as they are."""
-    folder = shop.work / DECODER_FOLDER
+    folder = context.work / DECODER_FOLDER
     if folder.is_dir():
-        finished, effort = _load(folder, shop)
+        finished, stats = _load(folder, context)
         autoencoder.load_state_dict(finished.state_dict())
-        return effort
-    settings = shop.settings.decoder
-    set_seed(shop.settings.seed + 2)
+        return stats
+    settings = context.settings.decoder
+    set_seed(context.settings.seed + 2)
     adversary = None
     if settings.adversarial_weight > 0:
         channels = [] if distance is None else distance.channels
-        adversary = Adversary(settings, channels, shop.device)
+        adversary = Adversary(settings, channels, context.device)
     learns_alone(autoencoder)
-    trainer = _trainer("decoder", shop, autoencoder, settings, adversary)
     objective = DecoderObjective(
         autoencoder,
         training,
-        load_latents(shop.work / LATENTS_FILE, shop.device),
+        load_latents(context.work / LATENTS_FILE, context.device),
         settings,
-        shop.settings.autoencoder,
+        context.settings.autoencoder,
         distance,
         adversary,
-        shop.settings.seed,
+        context.settings.seed,
     )
-    effort = _train(shop, trainer, autoencoder, objective, training, held_out)
-    _save(autoencoder, effort, folder)
-    return effort
-
-
-def _trainer(
-    name: str,
-    shop: Workshop,
-    autoencoder: AutoencoderKL,
-    settings: StageSettings,
-    companion: Adversary | None = None,
-) -> StageTrainer:
-    checkpoint = shop.work / f"{name}.pt"
-    return StageTrainer(name, autoencoder, settings, shop.settings.runtime, checkpoint, companion)
+    stats = _train("decoder", context, autoencoder, settings, objective, shown, adversary)
+    _save(autoencoder, stats, folder)
+    return stats
 
 
 def _train(
-    shop: Workshop,
-    trainer: StageTrainer,
+    name: str,
+    context: RunContext,
     autoencoder: AutoencoderKL,
+    settings: StageSettings,
     objective: Objective,
-    training: Pixels,
-    held_out: Pixels,
-) -> Effort:
-    if shop.settings.runtime.compile:
+    shown: Pixels,
+    companion: Adversary | None = None,
+) -> StageStats:
+    """Train an autoencoder in place, with reconstructions of the pictures `shown` on the way."""
+    if context.settings.runtime.compile:
         autoencoder.encoder.compile()
         autoencoder.decoder.compile()
-    shown = held_out[:PREVIEW_PICTURES] if len(held_out) else training[:PREVIEW_PICTURES]
 
-    def preview(step: int) -> None:
-        sheet = reconstruction_sheet(autoencoder, shown)
-        sheet.save(shop.previews / f"{trainer.name}-{step:07d}.png")
+    def preview(step: int, module: nn.Module) -> None:
+        sheet = reconstruction_sheet(module, shown)
+        sheet.save(context.previews / f"{name}-{step:07d}.png")
 
-    trainer.train(objective, shop.reporter.step, preview, shop.logs)
-    trainer.finish()
-    preview(trainer.step)
-    return Effort.of(trainer)
+    stats = train_stage(name, autoencoder, settings, context, objective, preview, companion)
+    preview(stats.steps, autoencoder)
+    return stats
 
 
-def reconstruction_sheet(autoencoder: AutoencoderKL, pixels: Pixels) -> Image.Image:
+def reconstruction_sheet(autoencoder: nn.Module, pixels: Pixels) -> Image.Image:
     """Pictures and what the autoencoder makes of them, for people."""
     return draw_pairs(np.asarray(pixels), to_bytes(reconstruct(autoencoder, pixels)))
 
 
-def _save(autoencoder: AutoencoderKL, effort: Effort, folder: Path) -> None:
+def _save(autoencoder: AutoencoderKL, stats: StageStats, folder: Path) -> None:
     partial = folder.with_name(f"{folder.name}.partial")
     autoencoder.save_pretrained(partial)
-    write_json(partial / EFFORT_FILE, asdict(effort))
+    write_json(partial / STATS_FILE, asdict(stats))
     replace_folder(partial, folder)
 
 
-def _load(folder: Path, shop: Workshop) -> tuple[AutoencoderKL, Effort]:
-    effort = Effort(**json.loads((folder / EFFORT_FILE).read_text()))
-    return _ready(AutoencoderKL.from_pretrained(folder), shop), effort
+def _load(folder: Path, context: RunContext) -> tuple[AutoencoderKL, StageStats]:
+    stats = StageStats(**json.loads((folder / STATS_FILE).read_text()))
+    return _ready(AutoencoderKL.from_pretrained(folder), context), stats
 
 
-def _ready(autoencoder: AutoencoderKL, shop: Workshop) -> AutoencoderKL:
-    return autoencoder.to(shop.device, memory_format=fast_layout(shop.device)).eval()
+def _ready(autoencoder: AutoencoderKL, context: RunContext) -> AutoencoderKL:
+    return autoencoder.to(context.device, memory_format=fast_layout(context.device)).eval()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
@@ -22,7 +23,8 @@ from porcelain.prompts import prompt_for
 from porcelain.vocabulary import TASKS, Taxonomy, default_taxonomy, load_taxonomy
 from training.classifier.pictures import prepare_pictures
 from training.data.split import Split, split_or_make
-from training.generator.pretraining.autoencoder_stage import Pixels
+
+Pixels = npt.NDArray[np.uint8]
 
 END_OF_WORD = "</w>"
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -57,7 +59,9 @@ def build_tokenizer(texts: Iterable[str], length: int) -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=length)
 
 
-def prompt_vocabulary(taxonomy: Taxonomy, labels: dict[str, Sequence[str]], template: str) -> list:
+def prompt_vocabulary(
+    taxonomy: Taxonomy, labels: Mapping[str, Sequence[str]], template: str
+) -> list[str]:
     """Prompts that hold every phrase a user may ask for.
 
     Args:

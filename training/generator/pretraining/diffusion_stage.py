@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from accelerate.utils import set_seed
@@ -21,19 +22,18 @@ from training.generator.pretraining.model import (
     build_unet,
 )
 from training.generator.pretraining.report import GridPlan, sample_grid
-from training.generator.pretraining.settings import DiffusionSettings, Precision
+from training.generator.pretraining.settings import DiffusionSettings
 from training.generator.pretraining.stage import (
-    Effort,
-    StageTrainer,
+    RunContext,
+    StageStats,
     Start,
-    Workshop,
-    autocast,
-    batch_indices,
-    fast_layout,
     goes_on,
     latent_factor,
     step_generator,
+    train_stage,
 )
+from training.loop import EpochSampler
+from training.processes import computing_in, fast_layout
 
 STAGE = 2
 
@@ -81,11 +81,15 @@ class DiffusionObjective:
     settings: DiffusionSettings
     seed: int
 
+    @cached_property
+    def _sampler(self) -> EpochSampler:
+        return EpochSampler.uniform(len(self.latents), self.seed)
+
     def __call__(self, step: int) -> dict[str, Tensor]:
         """The weighted loss of `step`."""
         settings, device = self.settings, self.latents.device
         generator = step_generator(self.seed, STAGE, step, device)
-        indices = batch_indices(len(self.latents), settings.batch_size, step, self.seed)
+        indices = self._sampler.batch(step, settings.batch_size)
         tokens = self.captions.tokens(
             indices.tolist(),
             dropped_labels=settings.dropped_labels,
@@ -127,7 +131,7 @@ def min_snr_weight(scheduler: DDIMScheduler, timesteps: Tensor, limit: float) ->
         timesteps: [B].
         limit: Gamma.
     """
-    kept = scheduler.alphas_cumprod.to(timesteps.device)[timesteps].double()
+    kept: Tensor = scheduler.alphas_cumprod.to(timesteps.device)[timesteps].double()
     ratio = kept / (1.0 - kept)
     return (limit / (ratio + 1.0)).clamp_max(1.0).float()
 
@@ -137,7 +141,7 @@ def held_out_loss(
     objective: DiffusionObjective,
     latents: Tensor,
     captions: Captions,
-    precision: Precision,
+    dtype: torch.dtype,
     batch_size: int = 64,
 ) -> float:
     """The mean squared error of the velocity on pictures that training did not see.
@@ -146,7 +150,7 @@ def held_out_loss(
         objective: With the trained denoiser.
         latents: Of those pictures, [N, 2, C, h, w].
         captions: Of those pictures; nothing is dropped.
-        precision: Number format.
+        dtype: In which matrices are multiplied.
         batch_size: Pictures at once.
     """
     device = objective.latents.device
@@ -157,7 +161,7 @@ def held_out_loss(
         timesteps = stratified_timesteps(len(clean), generator, device)
         noise = torch.randn(clean.shape, generator=generator, device=device)
         tokens = captions.tokens(range(start, start + len(clean))).to(device)
-        with autocast(device, precision):
+        with computing_in(dtype, device):
             output = objective.denoiser(
                 objective.scheduler.add_noise(clean, noise, timesteps), timesteps, tokens
             )
@@ -171,31 +175,31 @@ GUIDANCE_SCALE = 3.0
 
 
 @dataclass(frozen=True)
-class SecondStage:
-    """A trained second stage.
+class DiffusionResult:
+    """The result of the diffusion stage.
 
     Attributes:
         objective: With the denoiser, which carries the averaged weights.
-        effort: What it took.
+        stats: What it took.
     """
 
     objective: DiffusionObjective
-    effort: Effort
+    stats: StageStats
 
 
-def run_second_stage(
-    shop: Workshop,
+def run_diffusion_stage(
+    context: RunContext,
     autoencoder: AutoencoderKL,
     tokenizer: CLIPTokenizer,
     latents: Tensor,
     captions: Captions,
     plan: GridPlan,
     start: Start | None = None,
-) -> SecondStage:
+) -> DiffusionResult:
     """Train text encoder and UNet on latents and prompts.
 
     Args:
-        shop: The run.
+        context: The run.
         autoencoder: Turns samples into pictures on the way.
         tokenizer: Of the prompts.
         latents: Of the training pictures and their mirror images, [N, 2, C, h, w].
@@ -203,61 +207,58 @@ def run_second_stage(
         plan: What the sample grids show.
         start: Brings weights to go on from, or none.
     """
-    settings = shop.settings.diffusion
-    set_seed(shop.settings.seed + 1)
-    denoiser = build_denoiser(shop, autoencoder, tokenizer, start)
-    if shop.settings.runtime.compile:
+    settings = context.settings.diffusion
+    set_seed(context.settings.seed + 1)
+    denoiser = build_denoiser(context, autoencoder, tokenizer, start)
+    if context.settings.runtime.compile:
         denoiser.compile()
-    trainer = StageTrainer(
-        "diffusion", denoiser, settings, shop.settings.runtime, shop.work / "diffusion.pt"
-    )
     objective = DiffusionObjective(
-        denoiser, latents, captions, build_scheduler(), settings, shop.settings.seed
+        denoiser, latents, captions, build_scheduler(), settings, context.settings.seed
     )
 
-    def preview(step: int) -> None:
-        grid = preview_grid(shop, autoencoder, denoiser, tokenizer, plan)
-        grid.save(shop.previews / f"diffusion-{step:07d}.png")
+    def preview(step: int, module: nn.Module) -> None:
+        grid = preview_grid(context, autoencoder, module, tokenizer, plan)
+        grid.save(context.previews / f"diffusion-{step:07d}.png")
 
-    trainer.train(objective, shop.reporter.step, preview, shop.logs)
-    trainer.finish()
-    return SecondStage(objective, Effort.of(trainer))
+    stats = train_stage("diffusion", denoiser, settings, context, objective, preview)
+    return DiffusionResult(objective, stats)
 
 
 def build_denoiser(
-    shop: Workshop, autoencoder: AutoencoderKL, tokenizer: CLIPTokenizer, start: Start | None
+    context: RunContext, autoencoder: AutoencoderKL, tokenizer: CLIPTokenizer, start: Start | None
 ) -> Denoiser:
     """Text encoder and UNet for the latents of this autoencoder: those of `start`, or random."""
-    settings = shop.settings.diffusion
+    settings = context.settings.diffusion
     if goes_on(start):
         denoiser = Denoiser(*start.load_denoiser())
     else:
-        size = shop.settings.size // latent_factor(autoencoder)
+        size = context.settings.size // latent_factor(autoencoder)
         denoiser = Denoiser(
             build_text_encoder(settings, tokenizer),
             build_unet(settings, autoencoder.config.latent_channels, size),
         )
-    if shop.device.type == "cpu":
+    if context.device.type == "cpu":
         denoiser.plain_attention()
-    return denoiser.to(shop.device, memory_format=fast_layout(shop.device))
+    denoiser.to(memory_format=fast_layout(context.device))
+    return denoiser.to(context.device)
 
 
 @torch.no_grad()
 def preview_grid(
-    shop: Workshop,
+    context: RunContext,
     autoencoder: AutoencoderKL,
-    denoiser: Denoiser,
+    denoiser: nn.Module,
     tokenizer: CLIPTokenizer,
     plan: GridPlan,
 ) -> Image.Image:
     """Samples of the denoiser as it is; the seeds are the same at every step."""
     pipeline = assemble(autoencoder, denoiser.text_encoder, tokenizer, denoiser.unet)
-    with autocast(shop.device, shop.settings.runtime.precision):
+    with computing_in(context.dtype, context.device):
         return sample_grid(
             pipeline,
             plan,
             steps=PREVIEW_STEPS,
             guidance_scale=GUIDANCE_SCALE,
-            seed=shop.settings.seed,
-            size=shop.settings.size,
+            seed=context.settings.seed,
+            size=context.settings.size,
         )

@@ -121,7 +121,9 @@ class FeatureDistance(nn.Module):
             )
         features.load_state_dict({key: given[key] for key in wanted})
         self.features = features.eval().requires_grad_(False)
-        config = backbone.pretrained_cfg
+        config: Any = backbone.pretrained_cfg
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1))
         self.name = f"{backbone_name} ({source})"
@@ -153,7 +155,8 @@ class FeatureDistance(nn.Module):
     @property
     def channels(self) -> list[int]:
         """Of every map."""
-        channels: list[int] = self.features.feature_info.channels()
+        info: Any = self.features.feature_info
+        channels: list[int] = info.channels()
         return channels
 
     def _normalise(self, pictures: Tensor) -> Tensor:

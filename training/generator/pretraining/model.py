@@ -257,4 +257,5 @@ def _half_copy(module: nn.Module) -> nn.Module:
     else:
         copy = type(module)(module.config)
     copy.load_state_dict(module.state_dict())
-    return nn.Module.to(copy, "cpu", torch.float16).eval()
+    half: nn.Module = nn.Module.to(copy, "cpu", torch.float16)
+    return half.eval()

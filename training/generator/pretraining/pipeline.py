@@ -21,15 +21,14 @@ from porcelain.files import (
     write_json,
 )
 from porcelain.vocabulary import TASKS
-from sampling.base import choose_device
 from training.data.split import SUBSETS
 from training.generator.pretraining.autoencoder_stage import (
     LATENTS_FILE,
-    FirstStage,
+    AutoencoderResult,
     encode_pictures,
     load_latents,
     measure_reconstruction,
-    run_first_stage,
+    run_autoencoder_stage,
 )
 from training.generator.pretraining.data import (
     Captions,
@@ -42,9 +41,9 @@ from training.generator.pretraining.data import (
 )
 from training.generator.pretraining.diffusion_stage import (
     GUIDANCE_SCALE,
-    SecondStage,
+    DiffusionResult,
     held_out_loss,
-    run_second_stage,
+    run_diffusion_stage,
 )
 from training.generator.pretraining.losses import FeatureDistance, load_feature_distance
 from training.generator.pretraining.model import assemble, count_parameters, folder_bytes, save_half
@@ -52,12 +51,13 @@ from training.generator.pretraining.report import commands, plan_grid, sample_gr
 from training.generator.pretraining.settings import PretrainSettings
 from training.generator.pretraining.stage import (
     Reporter,
+    RunContext,
     StageProgress,
     Start,
-    Workshop,
     goes_on,
     open_start,
 )
+from training.processes import open_accelerator
 
 LOG_SECONDS = 60.0
 """Between lines where no bar can move."""
@@ -147,27 +147,31 @@ def pretrain(
         raise UserError("--steps 0 keeps the UNet of a base; give --base, or let one be trained.")
     material = gather_material(data, split, settings.seed)
     settings, distance = _resolve_perceptual(settings, start, reporter)
-    shop = Workshop(settings, out.parent / f".{out.name}.training", choose_device(), reporter, logs)
-    open_work_folder(shop.work, _identity(shop, material, start))
-    training, held_out = (_decode(shop, material, part) for part in ("train", "held-out"))
-    first = run_first_stage(shop, training.pixels, held_out.pixels, distance, start)
-    tokenizer = _tokenizer(shop, material, start)
+    context = RunContext(
+        settings, out.parent / f".{out.name}.training", open_accelerator(), reporter, logs
+    )
+    open_work_folder(context.work, _identity(context, material, start))
+    training, held_out = (_decode(context, material, part) for part in ("train", "held-out"))
+    first = run_autoencoder_stage(context, training.pixels, held_out.pixels, distance, start)
+    tokenizer = _tokenizer(context, material, start)
     captions = Captions(training.records, material.taxonomy, settings.template, tokenizer)
     plan = plan_grid(
         material.training, material.taxonomy, settings.template, PREVIEW_CELLS, PREVIEW_CELLS
     )
-    latents = load_latents(shop.work / LATENTS_FILE, shop.device)
-    second = run_second_stage(shop, first.autoencoder, tokenizer, latents, captions, plan, start)
+    latents = load_latents(context.work / LATENTS_FILE, context.device)
+    second = run_diffusion_stage(
+        context, first.autoencoder, tokenizer, latents, captions, plan, start
+    )
     measured_with = _judge(judge, settings, distance, reporter)
-    measures = _measure(shop, material, held_out, first, second, measured_with)
+    measures = _measure(context, material, held_out, first, second, measured_with)
     measures["start"] = None if start is None else start.summary() | {"recipe": _recipe(start)}
     measures["autoencoder"] |= {
         "perceptual_loss": distance.name if distance else "none",
         "perceptual_recipe": distance.recipe if distance else None,
     }
     with atomic_folder(out, overwrite=overwrite) as folder:
-        measures = _write(folder, shop, material, first, second, measures, name)
-    shutil.rmtree(shop.work)
+        measures = _write(folder, context, material, first, second, measures, name)
+    shutil.rmtree(context.work)
     return measures
 
 
@@ -179,13 +183,13 @@ def _recipe(start: Start) -> list[str]:
     return commands(start.settings, json.loads(measures.read_text(encoding="utf-8")))
 
 
-def _tokenizer(shop: Workshop, material: Material, start: Start | None) -> CLIPTokenizer:
+def _tokenizer(context: RunContext, material: Material, start: Start | None) -> CLIPTokenizer:
     if goes_on(start):
         return start.load_tokenizer()
     labels = {task: material.training.classes(task) for task in TASKS}
     return build_tokenizer(
-        prompt_vocabulary(material.taxonomy, labels, shop.settings.template),
-        shop.settings.diffusion.text_length,
+        prompt_vocabulary(material.taxonomy, labels, context.settings.template),
+        context.settings.diffusion.text_length,
     )
 
 
@@ -220,39 +224,38 @@ def _judge(
     return distance
 
 
-def _identity(shop: Workshop, material: Material, start: Start | None) -> dict[str, Any]:
+def _identity(context: RunContext, material: Material, start: Start | None) -> dict[str, Any]:
     return {
-        "settings": shop.settings.identity(),
+        "settings": context.settings.identity(),
         "data": material.digest,
         "split": {part: list(material.split.names[part]) for part in SUBSETS},
         "start": {} if start is None else start.digests(),
     }
 
 
-def _decode(shop: Workshop, material: Material, part: str) -> Part:
+def _decode(context: RunContext, material: Material, part: str) -> Part:
     return decode_part(
         material.training if part == "train" else material.held_out,
         part,
-        shop.settings.size,
-        shop.settings.resize,
-        shop.work,
-        shop.reporter.message,
-        lambda done, total: shop.reporter.preparing("decoding pictures", done, total),
+        context.settings.size,
+        context.settings.resize,
+        context.work,
+        context.reporter.message,
+        lambda done, total: context.reporter.preparing("decoding pictures", done, total),
     )
 
 
 def _measure(
-    shop: Workshop,
+    context: RunContext,
     material: Material,
     held_out: Part,
-    first: FirstStage,
-    second: SecondStage,
+    first: AutoencoderResult,
+    second: DiffusionResult,
     judge: FeatureDistance | None,
 ) -> dict[str, Any]:
     vae = first.autoencoder
-    autoencoder: dict[str, Any] = asdict(first.effort)
-    diffusion: dict[str, Any] = asdict(second.effort)
-    precision = shop.settings.runtime.precision
+    autoencoder: dict[str, Any] = asdict(first.stats)
+    diffusion: dict[str, Any] = asdict(second.stats)
     if len(held_out):
         autoencoder["reconstruction"] = measure_reconstruction(vae, held_out.pixels, judge)
         if judge is not None:
@@ -260,10 +263,10 @@ def _measure(
         objective = second.objective
         captions = objective.captions.of(held_out.records)
         latents, _ = encode_pictures(vae, held_out.pixels)
-        diffusion["held_out"] = held_out_loss(objective, latents, captions, precision)
+        diffusion["held_out"] = held_out_loss(objective, latents, captions, context.dtype)
         count = min(len(latents), len(objective.latents))
         diffusion["training"] = held_out_loss(
-            objective, objective.latents[:count], objective.captions, precision
+            objective, objective.latents[:count], objective.captions, context.dtype
         )
     return {
         "data": {
@@ -272,27 +275,27 @@ def _measure(
             "held_out_pictures": len(held_out),
         },
         "autoencoder": autoencoder,
-        "decoder": asdict(first.decoder),
+        "decoder": asdict(first.decoder_stats),
         "diffusion": diffusion,
     }
 
 
 def _write(
     folder: Path,
-    shop: Workshop,
+    context: RunContext,
     material: Material,
-    first: FirstStage,
-    second: SecondStage,
+    first: AutoencoderResult,
+    second: DiffusionResult,
     measures: dict[str, Any],
     name: str,
 ) -> dict[str, Any]:
-    settings, denoiser = shop.settings, second.objective.denoiser
+    settings, denoiser = context.settings, second.objective.denoiser
     tokenizer = second.objective.captions.tokenizer
     whole = assemble(first.autoencoder, denoiser.text_encoder, tokenizer, denoiser.unet)
     loaded = save_half(whole, folder)
-    shop.reporter.message("Sampling the grid from the saved files")
+    context.reporter.message("Sampling the grid from the saved files")
     grid = sample_grid(
-        loaded.to(shop.device),
+        loaded.to(context.device),
         plan_grid(material.training, material.taxonomy, settings.template, GRID_CELLS, GRID_CELLS),
         steps=GRID_STEPS,
         guidance_scale=GUIDANCE_SCALE,

@@ -273,7 +273,7 @@ def commands(settings: PretrainSettings, measures: dict[str, Any]) -> list[str]:
     """
     start, whole = measures.get("start"), _goes_on(measures)
     earlier = list(start.get("recipe", [])) if start else []
-    if earlier:
+    if start and earlier:
         earlier[-1] = earlier[-1].replace("--out OUT", f"--out {start['name']}")
     data, first = measures["data"], measures["autoencoder"]
     # Bases of old have no entry for the decoder: gone on with, that was all the first stage did.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,7 +14,7 @@ Precision = Literal["auto", "bf16", "fp32"]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
-HOW_LONG_AND_ON_WHAT = {
+HOW_LONG_AND_ON_WHAT: Final[dict[str, bool | dict[str, bool]]] = {
     "autoencoder": {"steps": True, "hours": True},
     "decoder": {"steps": True, "hours": True},
     "diffusion": {"steps": True, "hours": True},

@@ -53,7 +53,9 @@ from training.generator.pretraining.settings import (
     PretrainSettings,
     StageSettings,
 )
-from training.generator.pretraining.stage import Schedule, StageTrainer, batch_indices
+from training.generator.pretraining.stage import Reporter, RunContext, build_loop
+from training.loop import EpochSampler, WarmupStableDecay
+from training.processes import open_accelerator
 
 MEBIBYTE = 2**20
 
@@ -238,11 +240,10 @@ def test_unusable_perceptual_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_schedule_rises_stays_and_falls() -> None:
-    settings = StageSettings(steps=100, batch_size=1, learning_rate=1.0, warmup_steps=10)
-    schedule = Schedule(settings)
+    schedule = WarmupStableDecay(steps=100, warmup_steps=10, decay=0.2)
     rates = []
     while not schedule.is_over(len(rates)):
-        rates.append(schedule.rate(len(rates), 0.0))
+        rates.append(schedule.factor(len(rates)))
     assert len(rates) == 100
     assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
     assert rates[10:81] == [1.0] * 71
@@ -251,42 +252,44 @@ def test_schedule_rises_stays_and_falls() -> None:
 
 
 def test_fall_begins_at_once_when_steps_are_used_up() -> None:
-    settings = StageSettings(steps=1, batch_size=1, learning_rate=1.0)
-    schedule = Schedule(settings)
-    assert schedule.rate(800, 0.0) == pytest.approx(1.0)
-    assert schedule.fall_from == 800
+    schedule = WarmupStableDecay(steps=1, warmup_steps=200, decay=0.2)
+    assert schedule.factor(800) == pytest.approx(1.0)
+    assert schedule.decay_from == 800
     assert schedule.last_step(801, 0.0) == 1000
 
 
 def test_fall_begins_in_time_for_the_hours() -> None:
-    settings = StageSettings(
-        steps=10**6, hours=1.0, batch_size=1, learning_rate=1.0, warmup_steps=0
-    )
-    schedule = Schedule(settings)
+    schedule = WarmupStableDecay(steps=10**6, warmup_steps=0, decay=0.2, hours=1.0)
     step = 0
     while not schedule.is_over(step):
-        schedule.rate(step, 6.0 * step)
+        schedule.factor(step, 6.0 * step)
         step += 1
     assert step == pytest.approx(600, abs=2)
-    assert schedule.fall_from == pytest.approx(480, abs=2)
+    assert schedule.decay_from == pytest.approx(480, abs=2)
 
 
 def test_every_picture_is_seen_before_any_is_seen_again() -> None:
-    seen = [int(i) for step in range(7) for i in batch_indices(10, 3, step, seed=0)]
+    sampler = EpochSampler.uniform(10, seed=0)
+    seen = [int(i) for step in range(7) for i in sampler.batch(step, 3)]
     assert sorted(seen[:10]) == sorted(seen[10:20]) == list(range(10))
     assert seen[:10] != seen[10:20]
-    assert len(batch_indices(3, 8, 0, seed=0)) == 8
+    assert len(EpochSampler.uniform(3, seed=0).batch(0, 8)) == 8
 
 
 def test_gradients_are_clipped(tmp_path: Path) -> None:
     module = torch.nn.Linear(4, 1)
     settings = StageSettings(steps=2, batch_size=1, learning_rate=1e-3, gradient_norm=0.5)
-    trainer = StageTrainer(
-        "test", module, settings, PretrainSettings().runtime, tmp_path / "checkpoint.pt"
-    )
-    trainer.train(lambda step: {"loss": 1e3 * module(torch.ones(1, 4)).sum()}, stop_after=1)
-    norm = math.sqrt(sum(float(p.grad.square().sum()) for p in module.parameters()))
-    assert norm == pytest.approx(0.5, rel=1e-3)
+    context = RunContext(PretrainSettings(), tmp_path, open_accelerator(), Reporter())
+    loop = build_loop("test", module, settings, context)
+    norms: list[float] = []
+
+    def measure(*_: object) -> None:
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        norms.append(math.sqrt(sum(float(g.square().sum()) for g in gradients)))
+
+    loop.optimizer.register_step_pre_hook(measure)
+    loop.take_step(lambda step: [1e3 * module(torch.ones(1, 4)).sum()])
+    assert norms == [pytest.approx(0.5, rel=1e-3)]
 
 
 def test_weight_counts_pure_noise_and_spares_almost_clean_latents() -> None:

@@ -15,7 +15,8 @@ from porcelain.errors import UserError
 from training.generator.pretraining import autoencoder_stage, diffusion_stage
 from training.generator.pretraining.pipeline import pretrain
 from training.generator.pretraining.settings import PretrainSettings
-from training.generator.pretraining.stage import Reporter, StageTrainer
+from training.generator.pretraining.stage import Reporter
+from training.loop import TrainingLoop
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -106,16 +107,16 @@ def test_interrupted_run_ends_as_an_uninterrupted_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pretrain(photos, tmp_path / "whole", settings)
-    advance = StageTrainer._advance
+    take_step = TrainingLoop.take_step
 
-    def break_off(trainer: StageTrainer, *arguments: object) -> object:
-        if trainer.name == stopped and trainer.step == 4:
-            trainer.save()
+    def break_off(loop: TrainingLoop, *arguments: object) -> object:
+        if loop.checkpoint.stem == stopped and loop.step == 4:
+            loop.save()
             raise KeyboardInterrupt
-        return advance(trainer, *arguments)
+        return take_step(loop, *arguments)
 
     with monkeypatch.context() as broken:
-        broken.setattr(StageTrainer, "_advance", break_off)
+        broken.setattr(TrainingLoop, "take_step", break_off)
         with pytest.raises(KeyboardInterrupt):
             pretrain(photos, tmp_path / "parts", settings)
     assert not (tmp_path / "parts").exists()
@@ -338,6 +339,6 @@ def test_finished_first_stage_is_not_repeated(
         broken.setattr(diffusion_stage, "build_denoiser", interrupt)
         with pytest.raises(KeyboardInterrupt):
             pretrain(photos, tmp_path / "base", settings)
-    monkeypatch.setattr(autoencoder_stage, "_trainer", interrupt)
+    monkeypatch.setattr(autoencoder_stage, "train_stage", interrupt)
     pretrain(photos, tmp_path / "base", settings)
     assert (tmp_path / "base" / "model_index.json").is_file()
