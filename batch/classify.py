@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,16 +10,18 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from batch.facts import Facts
 from batch.inputs import Source, recognise
+from batch.left_out import left_out_file, write_left_out
 from batch.listing import Listing, keep_listing, open_listing
 from batch.objects import check_source, objects_file, write_objects
-from batch.parts import Parts, facts_of, has_parts, join_parts, read_part, remove_parts
+from batch.outputs import Result, check_output, check_rows, write_result
+from batch.parts import Parts, facts_of, has_parts, read_part, remove_parts
 from batch.pictures import Classification, Entry
 from batch.pool import ProcessPool
 from batch.progress import OnProgress
@@ -26,10 +29,12 @@ from batch.settings import ClassifySettings
 from batch.work import begin, begun_with, end, only_one, room_for
 from porcelain.bundle import MANIFEST_FILE, Bundle, load_bundle
 from porcelain.errors import UserError
-from porcelain.files import sha256_file, work_folder
+from porcelain.files import sha256_file, work_folder, write_json
 
 Rows = Callable[[Iterable[Sequence[Entry]]], Iterator[pa.Table]]
 """Chunks of inputs to tables of rows, in order."""
+
+SUMMARY_FILE: Final = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ class Summary:
         model: Name, version and digest.
         objects: Rows of the table of objects, where there is one.
         objects_out: Where that is.
+        left_out_file: Where those left out are named, each with why; None where there are none.
+        cut: Cells that were longer than Excel allows.
     """
 
     out: str
@@ -67,6 +74,8 @@ class Summary:
     model: dict[str, str]
     objects: int | None = None
     objects_out: str | None = None
+    left_out_file: str | None = None
+    cut: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -99,6 +108,7 @@ def classify(
     settings: ClassifySettings,
     *,
     overwrite: bool = False,
+    image_url: str | None = None,
     on_progress: OnProgress = lambda done, total, errors: None,
 ) -> Summary:
     """Classify a collection.
@@ -109,9 +119,10 @@ def classify(
     Args:
         text: A folder, dataset folder, pattern, list of paths, or URL; see `batch.inputs`.
         bundle_path: A classifier bundle.
-        out: Where the Parquet file is to appear.
+        out: Where the result is to appear; its ending names its form (`batch.outputs`).
         settings: How.
         overwrite: Replace what is at `out`, and throw away unfinished work of another kind.
+        image_url: For Label Studio: what stands before the pictures' paths below INPUT.
         on_progress: Hears how far it is.
 
     Returns:
@@ -138,7 +149,7 @@ def classify(
             end(out)
             return leftover
         _check_free(out, overwrite)
-        return _run(_Job(source, bundle, out, settings, overwrite, facts), on_progress)
+        return _run(_Job(source, bundle, out, settings, overwrite, facts, image_url), on_progress)
 
 
 @dataclass(frozen=True)
@@ -151,6 +162,7 @@ class _Job:
     settings: ClassifySettings
     overwrite: bool
     facts: Facts | None = None
+    image_url: str | None = None
 
     def identity(self) -> dict[str, Any]:
         """What rows depend on."""
@@ -166,6 +178,7 @@ class _Job:
 def _run(job: _Job, on_progress: OnProgress) -> Summary:
     begun_at = time.monotonic()
     run, listing, parts = _open(job)
+    check_rows(job.out, listing.count)
     tasks = list(job.bundle.classifier.labels)
     counts = _Counts(tasks)
     work = Classification(job.bundle, job.settings, job.source.root)
@@ -186,9 +199,15 @@ def _run(job: _Job, on_progress: OnProgress) -> Summary:
     summary = _summary(job, listing, parts, resumed, seconds)
     if job.settings.by_object:
         summary = _with_objects(job, parts, summary)
-    join_parts(parts, job.out, work.schema, {"run": run, "summary": summary.to_json()})
+    summary = _with_left_out(job, summary)
+    said = {"run": run, "summary": summary.to_json()}
+    # Before the result, so that one which is younger was made by this run.
+    write_json(work_folder(job.out) / SUMMARY_FILE, said)
+    sets = job.settings.coverage is not None
+    result = Result(job.source, job.bundle, parts, work.schema, job.image_url, sets)
+    cut = write_result(result, job.out, said)
     end(job.out)
-    return summary
+    return replace(summary, cut=cut)
 
 
 def _open(job: _Job) -> tuple[str, Listing, Parts]:
@@ -249,18 +268,36 @@ def _with_objects(job: _Job, parts: Parts, summary: Summary) -> Summary:
     return replace(summary, objects=count, objects_out=str(path))
 
 
+def _with_left_out(job: _Job, summary: Summary) -> Summary:
+    """Name every file that has no row, with why not."""
+    path = left_out_file(job.out)
+    count = write_left_out(path, job.source, job.out)
+    return replace(summary, left_out=count, left_out_file=str(path) if count else None)
+
+
 def _finished(out: Path) -> Summary | None:
     """The summary, where a run was interrupted after its result was in place."""
     begun = begun_with(out)
-    facts = facts_of(out) if begun is not None and out.is_file() else {}
-    if begun is None or not facts or facts.get("run") != begun["run"]:
+    if begun is None or not out.is_file():
         return None
-    return Summary(**facts["summary"])
+    facts = facts_of(out) if out.suffix.lower() == ".parquet" else _facts_before(out)
+    return Summary(**facts["summary"]) if facts.get("run") == begun["run"] else None
+
+
+def _facts_before(out: Path) -> dict[str, Any]:
+    """What was to be said of a result that is in place; empty where it is another's, and older."""
+    path = work_folder(out) / SUMMARY_FILE
+    try:
+        if path.stat().st_mtime_ns > out.stat().st_mtime_ns:
+            return {}
+        found: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
 
 
 def _check_out(out: Path, source: Source, overwrite: bool) -> None:
-    if out.suffix.lower() != ".parquet":
-        raise UserError(f"--out {out} must end in .parquet: the result is one Parquet file.")
+    check_output(out)
     if out.is_dir():
         raise UserError(f"{out} is a folder, where a file is to be written; choose another --out.")
     if source.place == str(out.absolute()):

@@ -36,7 +36,7 @@ def classify(
         str,
         typer.Argument(
             metavar="INPUT",
-            help="Folder, dataset folder, 'pattern/*.jpg', list of paths, - or s3://bucket/folder.",
+            help="Folder, dataset folder, table (.csv), 'pattern/*.jpg', list of paths, - or s3://bucket/folder.",
         ),
     ],
     bundle: Annotated[Path, typer.Option(help="Classifier bundle.")],
@@ -72,12 +72,25 @@ def classify(
             help="Take these columns of a dataset folder as facts; they move the other answers.",
         ),
     ] = None,
+    image_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PREFIX",
+            help="For Label Studio (--out *.json): stands before the pictures' paths below INPUT, "
+            "as in /data/local-files/?d=photos/",
+        ),
+    ] = None,
     max_bytes: Annotated[int | None, typer.Option(help="Most bytes of a picture.")] = None,
     max_pixels: Annotated[int | None, typer.Option(help="Most pixels of a picture.")] = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Classify every picture of a collection: one row each, in a Parquet file.
+    """Classify every picture of a collection: one row each, in the form that OUT's ending names.
+
+    .parquet holds everything; .xlsx and .csv are a catalogue: the owner's columns first and as they
+    were (of a dataset folder, or a .csv with file_name), then for each task the answer in English
+    and Chinese, its probability, whether it is sure, the second and the third; .json are
+    predictions for Label Studio.
 
     [bold]A folder:[/] porcelain batch classify photos --bundle runs/classifier --out labels.parquet
 
@@ -119,7 +132,15 @@ def classify(
         max_pixels=max_pixels,
     )
     with showing("Classify") as on_progress:
-        summary = run(pictures, bundle, out, settings, overwrite=overwrite, on_progress=on_progress)
+        summary = run(
+            pictures,
+            bundle,
+            out,
+            settings,
+            overwrite=overwrite,
+            image_url=image_url,
+            on_progress=on_progress,
+        )
     if as_json:
         typer.echo(json.dumps(summary.to_json()))
     told = f"{out}: {summary.classified:,} of {summary.rows:,} pictures classified"
@@ -129,13 +150,24 @@ def classify(
     if summary.unlike:
         told += f"; {summary.unlike:,} unlike the training pictures (in_domain is false)"
     if summary.left_out:
-        told += f"; {summary.left_out:,} files of other kinds left out"
+        told += f"; {summary.left_out:,} files left out, named in {summary.left_out_file}"
+    if summary.cut:
+        told += f"; {summary.cut:,} cells longer than Excel's 32,767 characters were cut"
     if summary.objects_out is not None:
         told += f"; {summary.objects:,} objects in {summary.objects_out}"
     done(
         f"{told}. {summary.per_second:.1f} pictures/s.",
-        f"python -c \"import pandas; print(pandas.read_parquet('{out}'))\"",
+        _next_step(out),
     )
+
+
+def _next_step(out: Path) -> str:
+    """What to do with a result."""
+    if out.suffix.lower() == ".json":
+        return f"in Label Studio, Labeling Interface: {out.with_suffix('.xml')}; Import: {out}"
+    if out.suffix.lower() == ".parquet":
+        return f"python -c \"import pandas; print(pandas.read_parquet('{out}'))\""
+    return f"open {out}"
 
 
 @app.command()

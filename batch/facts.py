@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from batch.inputs import Source, dataset_rows
 from porcelain.bundle import ClassifierInfo
-from porcelain.dataset import METADATA_FILE
 from porcelain.errors import UserError
 from porcelain.label_prior import Known
 from porcelain.predictor import label_prior
@@ -36,7 +34,7 @@ class Facts:
             DatasetError: `metadata.csv` is not as the convention asks.
         """
         _check_tasks(tasks, info)
-        if source.kind != "dataset":
+        if source.table is None:
             raise UserError(
                 "--known needs a dataset folder, whose metadata.csv has the facts in the columns "
                 f"{', '.join(tasks)}."
@@ -45,7 +43,7 @@ class Facts:
         self._rows = array("I")
         numbers: dict[tuple[str, ...], int] = {}
         digest = hashlib.sha256()
-        for line, row in enumerate(dataset_rows(Path(source.place)), start=2):
+        for line, row in enumerate(dataset_rows(source.table), start=2):
             labels = tuple(_label(row, task, info, source, line) for task in tasks)
             if labels not in numbers:
                 numbers[labels] = len(self._sets)
@@ -73,7 +71,7 @@ def _check_tasks(tasks: Sequence[str], info: ClassifierInfo) -> None:
 def _label(
     row: Mapping[str, str | None], task: str, info: ClassifierInfo, source: Source, line: int
 ) -> str:
-    place = Path(source.place) / METADATA_FILE
+    place = source.table
     if task not in row:
         raise UserError(f"{place} has no column {task}; leave it out of --known.")
     label = (row[task] or "").strip()

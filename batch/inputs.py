@@ -23,12 +23,13 @@ from batch.reading import is_url, open_filesystem, url_of
 from porcelain.dataset import METADATA_FILE, picture_path
 from porcelain.errors import DatasetError, UserError
 from porcelain.image_formats import IMAGE_SUFFIXES, sniff
-from porcelain.tables import read_csv
+from porcelain.tables import Row, read_csv
 
-Kind = Literal["folder", "dataset", "glob", "list", "url", "picture"]
+Kind = Literal["folder", "dataset", "table", "glob", "list", "url", "picture"]
 
 STANDARD_INPUT: Final = "-"
 LEFT_OUT: Final = "left out"
+HIDDEN: Final = "hidden"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,13 @@ class Source:
     @property
     def ordered(self) -> bool:
         """Whether its order is the user's own, to be kept."""
-        return self.kind in ("list", "dataset")
+        return self.kind in ("list", "dataset", "table")
+
+    @property
+    def table(self) -> Path | None:
+        """The owner's table, which has a row for each picture; None where there is none."""
+        places = {"dataset": Path(self.place) / METADATA_FILE, "table": Path(self.place)}
+        return places.get(self.kind)
 
     @property
     def root(self) -> str | None:
@@ -64,11 +71,12 @@ class Source:
             DatasetError: `metadata.csv` is not as the convention asks.
         """
         ways: dict[Kind, Callable[[], Iterator[str]]] = {
-            "folder": lambda: _walk(self.place, counts),
-            "dataset": lambda: _dataset(Path(self.place)),
+            "folder": lambda: _counted(walk_with_reasons(self.place), counts),
+            "dataset": lambda: _dataset(self.table or Path()),
+            "table": lambda: _dataset(self.table or Path()),
             "glob": lambda: _glob(self.place),
             "list": lambda: _lines(self.place),
-            "url": lambda: _store(self.place, counts),
+            "url": lambda: _counted(walk_store(self.place), counts),
             "picture": lambda: iter([self.place]),
         }
         return ways[self.kind]()
@@ -90,7 +98,9 @@ def recognise(text: str) -> Source:
         return Source("dataset" if (path / METADATA_FILE).is_file() else "folder", place)
     if path.is_file():
         with path.open("rb") as file:
-            return Source("picture" if sniff(file.read(256)) else "list", place)
+            if sniff(file.read(256)):
+                return Source("picture", place)
+        return Source("table" if _is_table(path) else "list", place)
     if glob.has_magic(text):
         return Source("glob", place)
     raise UserError(
@@ -99,8 +109,20 @@ def recognise(text: str) -> Source:
     )
 
 
-def _walk(folder: str, counts: Counter[str]) -> Iterator[str]:
-    """Pictures below a folder; links to folders are followed, each folder once."""
+def _counted(places: Iterator[tuple[str, str | None]], counts: Counter[str]) -> Iterator[str]:
+    """The pictures among them; others are counted, but for hidden ones."""
+    for place, why in places:
+        if why is None:
+            yield place
+        else:
+            counts[LEFT_OUT] += why != HIDDEN
+
+
+def walk_with_reasons(folder: str) -> Iterator[tuple[str, str | None]]:
+    """Every file below a folder, and why it is passed over: None for a picture.
+
+    Links to folders are followed, each folder once. Of a hidden folder only its name is told.
+    """
     waiting, seen = [folder], set[tuple[int, int]]()
     while waiting:
         place = waiting.pop()
@@ -112,15 +134,13 @@ def _walk(folder: str, counts: Counter[str]) -> Iterator[str]:
             with os.scandir(place) as entries:
                 for entry in entries:
                     if entry.name.startswith("."):
-                        continue
-                    if _is_folder(entry):
+                        yield entry.path, HIDDEN
+                    elif _is_folder(entry):
                         waiting.append(entry.path)
-                    elif _looks_like_picture(entry.name):
-                        yield entry.path
                     else:
-                        counts[LEFT_OUT] += 1
+                        yield entry.path, _why_not(entry.name)
         except OSError:
-            yield place  # a row that says why it cannot be read
+            yield place, None  # a row that says why it cannot be read
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -130,8 +150,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _looks_like_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - a million times
+def _why_not(name: str) -> str | None:
+    """Why a file is no picture by its name; None where it is one."""
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a million times
+    if suffix in IMAGE_SUFFIXES:
+        return None
+    return f"{suffix} is no picture's ending" if suffix else "no ending"
 
 
 def _glob(pattern: str) -> Iterator[str]:
@@ -141,22 +165,53 @@ def _glob(pattern: str) -> Iterator[str]:
             yield path
 
 
-def _dataset(root: Path) -> Iterator[str]:
-    """The pictures that `metadata.csv` names, in its order."""
-    for row in dataset_rows(root):
-        yield os.path.join(root, row["file_name"])  # noqa: PTH118 - a million times
+def _is_table(path: Path) -> bool:
+    """Whether a file is a table with the column `file_name`, and no list of paths."""
+    if path.suffix.lower() != ".csv":
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        names = file.readline(1_000_000).split(",")
+    return "file_name" in [name.strip().strip('"') for name in names]
 
 
-def dataset_rows(root: Path) -> Iterator[dict[str, str]]:
+def _dataset(table: Path) -> Iterator[str]:
+    """The pictures that a table names, in its order."""
+    for row in dataset_rows(table):
+        yield os.path.join(table.parent, row["file_name"])  # noqa: PTH118 - a million times
+
+
+def owner_rows(table: Path) -> tuple[list[str], Iterator[tuple[str, list[str]]]]:
+    """The columns of an owner's table; and of each row where its picture is, and its cells as read.
+
+    Raises:
+        DatasetError: It is not as the convention asks.
+    """
+    columns, rows = _table_rows(table)
+    return columns, (
+        (os.path.join(table.parent, name), [row.raw[column] for column in columns])  # noqa: PTH118
+        for name, row in rows
+    )
+
+
+def dataset_rows(table: Path) -> Iterator[dict[str, str]]:
     """The rows of `metadata.csv`, line by line, with `file_name` as a path below the folder.
 
     Raises:
         DatasetError: It is not as the convention asks.
     """
-    path = root / METADATA_FILE
+    for name, row in _table_rows(table)[1]:
+        yield row.cells | {"file_name": name}
+
+
+def _table_rows(path: Path) -> tuple[list[str], Iterator[tuple[str, Row]]]:
     columns, rows = read_csv(path)
     if "file_name" not in columns:
         raise DatasetError(f"{path} has no column file_name.")
+    return columns, _named(path, rows)
+
+
+def _named(path: Path, rows: Iterator[Row]) -> Iterator[tuple[str, Row]]:
+    """Rows with the paths of their pictures below the table's folder."""
     for row in rows:
         name = picture_path(row.cells["file_name"])
         if name is None:
@@ -164,7 +219,7 @@ def dataset_rows(root: Path) -> Iterator[dict[str, str]]:
                 f"{path} line {row.line}: file_name {row.cells['file_name']!r} must be a path "
                 "below the folder."
             )
-        yield row.cells | {"file_name": name}
+        yield name, row
 
 
 def _lines(place: str) -> Iterator[str]:
@@ -193,24 +248,28 @@ def _open_list(path: Path) -> TextIO:
     return path.open(encoding="utf-8", errors="surrogateescape")
 
 
-def _store(url: str, counts: Counter[str]) -> Iterator[str]:
-    """Pictures below a URL, or the one that it names; a folder's listing is held at a time."""
+def walk_store(url: str) -> Iterator[tuple[str, str | None]]:
+    """Every file below a URL, or the one that it names, and why it is passed over.
+
+    A folder's listing is held at a time.
+
+    Raises:
+        UserError: There is nothing, or it cannot be listed.
+    """
     filesystem, root = open_filesystem(url)
     try:
         first = filesystem.get_file_info(root)
         if first.type == pyarrow.fs.FileType.NotFound:
             raise UserError(f"There is nothing at {url}.")
         if first.type == pyarrow.fs.FileType.File:
-            yield url_of(url, first.path)
+            yield url_of(url, first.path), None
             return
         waiting = [root]
         while waiting:
             for info in filesystem.get_file_info(pyarrow.fs.FileSelector(waiting.pop())):
                 if info.type == pyarrow.fs.FileType.Directory:
                     waiting.append(info.path)
-                elif _looks_like_picture(info.base_name):
-                    yield url_of(url, info.path)
                 else:
-                    counts[LEFT_OUT] += 1
+                    yield url_of(url, info.path), _why_not(info.base_name)
     except OSError as error:
         raise UserError(f"{url} cannot be listed: {str(error).partition(chr(10))[0]}") from error

@@ -44,12 +44,12 @@ def check_source(source: Source) -> None:
     Raises:
         UserError: No dataset folder, or one without the column `object_id`.
     """
-    if source.kind != "dataset":
+    if source.table is None:
         raise UserError(
             "--by-object needs a dataset folder, whose metadata.csv names objects in the column "
             f"{OBJECT_COLUMN}."
         )
-    row = next(dataset_rows(Path(source.place)), None)
+    row = next(dataset_rows(source.table), None)
     if row is not None and OBJECT_COLUMN not in row:
         raise UserError(f"{source.place} has no column {OBJECT_COLUMN}; leave --by-object out.")
 
@@ -89,7 +89,7 @@ def write_objects(
     Raises:
         UserError: `metadata.csv` has changed meanwhile.
     """
-    objects = _gather(tables, Path(source.place), bundle.classifier)
+    objects = _gather(tables, source.table or Path(), bundle.classifier)
     schema = objects_schema(bundle)
     rows = [_row(name, views, bundle.classifier, top_k) for name, views in objects.items()]
     with replace_when_written(out) as file, pq.ParquetWriter(file, schema) as writer:
@@ -98,9 +98,9 @@ def write_objects(
     return len(rows)
 
 
-def _gather(tables: Iterable[pa.Table], root: Path, info: ClassifierInfo) -> dict[str, _Views]:
+def _gather(tables: Iterable[pa.Table], metadata: Path, info: ClassifierInfo) -> dict[str, _Views]:
     objects: dict[str, _Views] = {}
-    named = dataset_rows(root)
+    root, named = metadata.parent, dataset_rows(metadata)
     for table in tables:
         for row in table.to_pylist():
             name, path = _named(next(named, None), root)

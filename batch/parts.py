@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -122,22 +122,21 @@ class Parts:
             return False
 
 
-def join_parts(parts: Parts, out: Path, schema: pa.Schema, facts: Mapping[str, Any]) -> None:
-    """Write all rows to `out`, a part in memory at a time; it appears when it is whole.
+def write_tables(
+    file: BinaryIO, tables: Iterable[pa.Table], schema: pa.Schema, facts: Mapping[str, Any]
+) -> None:
+    """Write tables as one Parquet file, one of them in memory at a time.
 
     Args:
-        parts: All there.
-        out: A Parquet file, replaced if it is there.
-        schema: Of the parts.
+        file: To write into.
+        tables: In order, each of `schema` or with columns that can become so.
+        schema: Of the file.
         facts: JSON-ready, kept in the file's metadata; see `facts_of`.
     """
     schema = schema.with_metadata({METADATA_KEY: json.dumps(facts)})
-    with (
-        replace_when_written(out) as file,
-        pq.ParquetWriter(file, schema, compression=_COMPRESSION) as writer,
-    ):
-        for path in parts.paths():
-            writer.write_table(read_part(path).cast(schema))
+    with pq.ParquetWriter(file, schema, compression=_COMPRESSION) as writer:
+        for table in tables:
+            writer.write_table(table.cast(schema))
 
 
 def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -148,7 +147,7 @@ def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def facts_of(path: Path) -> dict[str, Any]:
-    """What `join_parts` kept in a file; empty for any other file."""
+    """What `write_tables` kept in a file; empty for any other file."""
     try:
         metadata = pq.read_schema(path).metadata or {}
         found = json.loads(metadata.get(METADATA_KEY, b"{}"))

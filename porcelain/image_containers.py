@@ -101,7 +101,9 @@ def jpeg_segments(data: Buffer) -> Iterator[tuple[int, int, int]]:
             yield marker, start, at
         if marker == _SOS:
             return
-    raise CorruptImageError("The JPEG has no picture data; send the whole file.")
+    raise CorruptImageError(
+        "The JPEG data is corrupt or truncated (no picture in it); send the whole file."
+    )
 
 
 def png_chunks(data: Buffer) -> Iterator[tuple[bytes, int, int]]:
@@ -118,7 +120,7 @@ def png_chunks(data: Buffer) -> Iterator[tuple[bytes, int, int]]:
         if kind == b"IEND" or end >= len(data):
             return
         at = end
-    raise CorruptImageError(f"The PNG has more than {MAX_SEGMENTS:,} chunks.")
+    raise CorruptImageError(f"The PNG data is corrupt (more than {MAX_SEGMENTS:,} chunks).")
 
 
 def _jpeg(data: bytes) -> Content:
@@ -176,7 +178,9 @@ def _gif(data: bytes) -> bytes:
         if kind == b",":
             return b"".join([memoryview(data)[:head], control, memoryview(data)[at:]])
         if kind != b"!":
-            raise CorruptImageError("The GIF data ends before its picture; send the whole file.")
+            raise CorruptImageError(
+                "The GIF data is corrupt or truncated (no picture in it); send the whole file."
+            )
         start, label = at, data[at + 1 : at + 2]
         at += 2
         while size := data[at : at + 1]:
@@ -185,4 +189,4 @@ def _gif(data: bytes) -> bytes:
                 break
         if label == b"\xf9":
             control = data[start:at]
-    raise CorruptImageError(f"The GIF has more than {MAX_SEGMENTS:,} blocks.")
+    raise CorruptImageError(f"The GIF data is corrupt (more than {MAX_SEGMENTS:,} blocks).")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -42,10 +42,12 @@ class Row:
     Attributes:
         line: Where it begins, counted from 1.
         cells: Text per column, stripped. Columns without a name that hold text are `column N`.
+        raw: Text per named column as it stands.
     """
 
     line: int
     cells: dict[str, str]
+    raw: dict[str, str] = field(default_factory=dict)
 
 
 def read_csv(path: Path) -> tuple[list[str], Iterator[Row]]:
@@ -86,7 +88,9 @@ def _rows(
             )
         stripped += [""] * (len(columns) - len(stripped))
         pairs = zip(names, columns, stripped, strict=False)
-        yield Row(line, {name: cell for name, column, cell in pairs if column or cell})
+        raw = dict(zip(columns, [*cells, *[""] * (len(columns) - len(cells))], strict=False))
+        raw.pop("", None)
+        yield Row(line, {name: cell for name, column, cell in pairs if column or cell}, raw)
 
 
 def parse_csv(

@@ -94,13 +94,15 @@ class Directory:
             (size,) = struct.unpack_from(self.order + count, data, offset)
             start = offset + struct.calcsize(count)
             if size > MAX_ENTRIES:
-                raise CorruptImageError("The TIFF directory has too many entries.")
+                raise CorruptImageError("The TIFF data is corrupt (too many entries).")
             step = struct.calcsize("=" + entry)
             entries = struct.iter_unpack(self.order + entry, data[start : start + size * step])
             self._entries = {tag: (kind, n, value) for tag, kind, n, value in entries}
             (self.next,) = struct.unpack_from(self.order + link, data, start + size * step)
         except struct.error:
-            raise CorruptImageError("The TIFF directory is cut off; send the whole file.") from None
+            raise CorruptImageError(
+                "The TIFF data is corrupt or truncated (no directory); send the whole file."
+            ) from None
 
     def check(self) -> None:
         """Refuse what would take long to read.
@@ -111,12 +113,16 @@ class Directory:
         kept = [entry for tag, entry in self._entries.items() if tag in _DECODING]
         sizes = [_SIZES.get(kind, 1) * count for kind, count, _ in kept]
         if sum(sizes) > 2 * len(self._data):
-            raise CorruptImageError("The TIFF directory claims more bytes than the file has.")
+            raise CorruptImageError(
+                "The TIFF data is corrupt (its directory claims more bytes than there are)."
+            )
         most = max(
             self._entries.get(tag, (0, 0))[1] for tag in (Tag.STRIP_OFFSETS, Tag.TILE_OFFSETS)
         )
         if most > MAX_STRIPS:
-            raise CorruptImageError(f"The TIFF has more than {MAX_STRIPS:,} strips or tiles.")
+            raise CorruptImageError(
+                f"The TIFF data is corrupt (more than {MAX_STRIPS:,} strips or tiles)."
+            )
 
     def values(self, tag: int) -> tuple[float, ...]:
         """The numbers of a tag; empty where it is not there or points nowhere."""
@@ -222,7 +228,9 @@ def _first_offset(data: bytes) -> int:
     try:
         return int(struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0])
     except struct.error:
-        raise CorruptImageError("The TIFF header is cut off; send the whole file.") from None
+        raise CorruptImageError(
+            "The TIFF data is corrupt or truncated (no header); send the whole file."
+        ) from None
 
 
 def _directories(data: bytes) -> Iterator[Directory]:

@@ -263,7 +263,7 @@ def test_a_mistake_leaves_nothing_that_stands_in_the_way(photos, bundle, tmp_pat
     ("change", "said"),
     [
         ({"text": "none"}, "There is no none"),
-        ({"out": "labels.csv"}, "must end in .parquet"),
+        ({"out": "labels.txt"}, "must end in .parquet"),
         ({"bundle": "."}, "is not a bundle"),
         ({"settings": ClassifySettings(device="cuda")}, "ONNX Runtime has no cuda here"),
     ],

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batch.parts import Parts, facts_of, has_parts, join_parts, remove_parts
+from batch.parts import Parts, facts_of, has_parts, read_part, remove_parts, write_tables
 
 SCHEMA = pa.schema([("index", pa.int64())])
 
@@ -35,7 +35,8 @@ def test_rows_of_any_grouping_become_parts_and_one_file(tmp_path, length) -> Non
     assert run(parts, 95, length) == list(range(95))
     assert (parts.done, parts.rows_done) == (10, 95)
     assert [pq.read_metadata(path).num_rows for path in parts.paths()] == [10] * 9 + [5]
-    join_parts(parts, tmp_path / "all.parquet", SCHEMA, {"run": "x"})
+    with (tmp_path / "all.parquet").open("wb") as file:
+        write_tables(file, map(read_part, parts.paths()), SCHEMA, {"run": "x"})
     assert pq.read_table(tmp_path / "all.parquet")["index"].to_pylist() == list(range(95))
     assert facts_of(tmp_path / "all.parquet") == {"run": "x"}
 
@@ -57,7 +58,8 @@ def test_a_part_that_is_damaged_or_gone_is_made_again(tmp_path) -> None:
     parts = Parts(tmp_path, 10, 40)
     assert parts.rows_done == 20
     assert run(parts, 40, 7) == [*range(10, 20), *range(30, 40)]
-    join_parts(parts, tmp_path / "all.parquet", SCHEMA, {})
+    with (tmp_path / "all.parquet").open("wb") as file:
+        write_tables(file, map(read_part, parts.paths()), SCHEMA, {})
     assert pq.read_table(tmp_path / "all.parquet")["index"].to_pylist() == list(range(40))
 
 
