@@ -25,14 +25,14 @@ MAX_LINE: Final = 1_000_000
 
 
 class StrayQuoteError(DatasetError):
-    """A quote that swallows what follows; `line` is where it opens."""
+    """A quote that swallows what follows: the line where it opens, and its place in that line."""
 
-    def __init__(self, path: Path, line: int, what: str) -> None:
+    def __init__(self, path: Path, line: int, column: int, what: str) -> None:
         super().__init__(
             f"{path} line {line}: a quote opens here and {what}; write a quote that belongs to "
             'the text as "" inside a quoted cell, or remove it.'
         )
-        self.line = line
+        self.line, self.column = line, column
 
 
 @dataclass(frozen=True)
@@ -125,21 +125,23 @@ def parse_csv(
             opened = open_quote("".join(pending), delimiter)
             if opened is None:
                 raise DatasetError(f"{path} line {start} is not CSV: {error}.") from error
-            offset, what = opened
-            raise StrayQuoteError(path, start + offset, what) from error
+            offset, column, what = opened
+            raise StrayQuoteError(path, start + offset, column, what) from error
         if cells is None:
             return
         if len(pending) > 1 and width and _holds_rows(cells, width, delimiter):
-            offset, _ = open_quote("".join(pending), delimiter, swallowing=True) or (0, "")
+            opened = open_quote("".join(pending), delimiter, swallowing=True)
+            offset, column, _ = opened or (0, 0, "")
+            further = len(pending) - 1 - offset
             raise StrayQuoteError(
-                path, start + offset, f"closes {len(pending) - 1 - offset} line(s) further down"
+                path, start + offset, column, f"closes {further} line(s) further down"
             )
         width = width or len(cells)
         yield start, cells
 
 
-def open_quote(text: str, delimiter: str, swallowing: bool = False) -> tuple[int, str] | None:
-    """The line, from 0, of the quote that spoils a record, and what becomes of it.
+def open_quote(text: str, delimiter: str, swallowing: bool = False) -> tuple[int, int, str] | None:
+    """The quote that spoils a record: its line and its place there, from 0, and what it does.
 
     Args:
         text: The record's lines.
@@ -152,13 +154,16 @@ def open_quote(text: str, delimiter: str, swallowing: bool = False) -> tuple[int
     while place < len(text):
         match = quoted.match(text, place)
         if match is not None:
-            line = len(LINE_END.findall(text[:place]))
+            *before, last = LINE_END.split(text[:place])
+            what = ""
             if not match[1]:
-                return line, "never closes"
-            if swallowing and LINE_END.search(match[0]):
-                return line, "closes lines later"
-            if text[match.end() : match.end() + 1] not in ("", delimiter, "\r", "\n"):
-                return line, "closes amid a cell"
+                what = "never closes"
+            elif swallowing and LINE_END.search(match[0]):
+                what = "closes lines later"
+            elif text[match.end() : match.end() + 1] not in ("", delimiter, "\r", "\n"):
+                what = "closes amid a cell"
+            if what:
+                return len(before), len(last), what
             place = match.end() + 1
         elif (cell := plain.match(text, place)) is not None:
             place = cell.end() + 1

@@ -33,6 +33,7 @@ EXTRA_OF_MODULE = {
     "jinja2": "training",
     "tenacity": "training",
     "tensorboard": "training",
+    "openpyxl": "training",
     "safetensors": "training",
     "diffusers": "generator",
     "transformers": "generator",

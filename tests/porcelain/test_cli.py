@@ -55,7 +55,8 @@ def test_the_commands_that_others_rely_on_are_there():
     promised |= {("batch", name) for name in ("classify", "generate")}
     promised |= {("serve", name) for name in ("classifier", "generator", "all")}
     promised |= {("bento", "build", name) for name in ("classifier", "generator")}
-    promised |= {("data", "import"), ("verify",), ("demo",)}
+    ways = ("table", "folders", "label-studio", "huggingface", "museum")
+    promised |= {("verify",), ("demo",), *(("data", "import", way) for way in ways)}
     assert promised <= set(COMMANDS)
 
 

@@ -30,6 +30,7 @@ from training.classifier.settings import TrainSettings
 from training.classifier.similar import SimilarKept
 from training.classifier.trained import Trained
 from training.classifier.trainer import ClassifierTrainer
+from training.data.check import refuse_misleading
 from training.data.split import SUBSETS, Split, split_or_make
 from training.data.undeclared import refuse_undeclared
 from training.processes import open_accelerator
@@ -80,6 +81,7 @@ def train_classifier(
     reporter = reporter or Reporter()
     check_name(name)
     check_free(out, overwrite, (data,))
+    refuse_misleading(data, split)
     work = out.parent / f".{out.name}.training"
     fitted = fit(data, work, settings, split=split, logs=logs, reporter=reporter)
     accelerator = fitted.trained.trainers[0].accelerator

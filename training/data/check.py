@@ -18,7 +18,7 @@ from training.data import findings
 from training.data.duplicates import find_duplicates
 from training.data.findings import Finding
 from training.data.fingerprints import Fingerprint, fingerprint_dataset
-from training.data.rows import read_rows
+from training.data.rows import MISLEADING, examine_rows, is_litter
 from training.data.split import read_split
 
 DEFAULT_MINIMUM: Final = 5
@@ -95,7 +95,8 @@ def check_dataset(
         DatasetError: There is no such folder, `metadata.csv` cannot be read at all, or `split`
             is given and not a split file.
     """
-    dataset, found = read_rows(folder)
+    rows = examine_rows(folder)
+    dataset, found = rows.dataset, rows.findings
     total = len(dataset)
     source, part_of, split_faults = _parts(dataset, split)
     progress = None if on_progress is None else (lambda done: on_progress(done, total))
@@ -145,14 +146,15 @@ def _parts(
         source, part_of = _declared_parts(dataset)
         return source, part_of, []
     try:
-        part_of = read_split(path or beside).subset_by_name()
+        parts = read_split(path or beside)
+        part_of = parts.subset_by_name()
     except DatasetError as error:
         if path is not None:
             raise
         return None, {}, [Finding(code="bad_split", severity="error", message=str(error))]
     known = {record.file_name for record in dataset.records}
     odd = sorted(known ^ part_of.keys())
-    faults = []
+    faults = [] if odd else list(findings.parts(parts.real_sizes(dataset), parts.shares()))
     if odd:
         message = (
             f"{path or beside} and metadata.csv differ in {len(odd)} picture(s); split anew with "
@@ -179,13 +181,54 @@ def _part_folder(name: str) -> str:
 
 
 def _unlisted(dataset: Dataset) -> Iterator[Finding]:
+    """Pictures without a row, and what other programs left in the folder."""
     listed = {record.file_name for record in dataset.records}
-    present = (
+    present = sorted(
         path.relative_to(dataset.root).as_posix()
         for path in dataset.root.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+        if path.is_file()
     )
-    names = sorted(set(present) - listed)
+    litter = [name for name in present if is_litter(name)]
+    names = [
+        name
+        for name in present
+        if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+        and name not in listed
+        and not is_litter(name)
+    ]
     if names:
         message = f"{len(names)} picture(s) in the folder have no row and are not used; add rows."
         yield Finding(code="unlisted_file", severity="warning", message=message, files=names)
+    if litter:
+        message = (
+            f"{len(litter)} file(s) are what macOS, Windows or a NAS leave beside pictures, first "
+            f"{litter[0]}; delete them."
+        )
+        yield Finding(code="litter", severity="warning", message=message, files=litter)
+
+
+def refuse_misleading(folder: Path, split: Path | None = None) -> None:
+    """Refuse to train on what would be learned wrongly without a word.
+
+    Looked at are the rows and, where a split is given or lies in the folder, copies and objects in
+    several of its parts. A split that training makes itself keeps those together.
+
+    Args:
+        folder: A dataset folder.
+        split: A split file; `split.json` in the folder if None.
+
+    Raises:
+        DatasetError: Naming the first fault and `porcelain data check`.
+    """
+    rows = examine_rows(folder)
+    found = [finding for finding in rows.findings if finding.code in MISLEADING]
+    place = split or folder / SPLIT_FILE
+    if not found and place.is_file():
+        part_of = read_split(place).subset_by_name()
+        prints = fingerprint_dataset(rows.dataset)
+        found = list(findings.leaks(rows.dataset, prints, find_duplicates(prints), part_of))
+    if found:
+        raise DatasetError(
+            f"Training on {folder} would mislead: {found[0].message} `porcelain data check "
+            f"{folder}` tells where; with --fix OUT it writes a corrected copy."
+        )

@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from porcelain.cli.console import ProgressReporter, done, progress
-from training.data.museums.commands import EXAMPLES as IMPORT_EXAMPLES
-from training.data.museums.commands import import_
+from training.data.import_commands import app as import_app
 from training.data.ratio import Rule
 
 app = typer.Typer(
@@ -59,8 +58,12 @@ porcelain data check photographs
 
 porcelain data check photographs --split runs/split.json --json > report.json
 
-Ends with status 0 where the folder can be trained on, 1 where that would mislead, 2 for a \
-mistake in the command.
+[bold]Write a corrected copy, with a log of every change, and check that:[/]
+
+porcelain data check photographs --fix corrected
+
+Ends with status 0 where the folder can be trained on, 1 where that would mislead, 2 where the \
+folder or the command cannot be read.
 """
 
 SPLIT_EXAMPLES = """
@@ -115,7 +118,7 @@ def data() -> None:
     """Make, import, check, split, mix, audit and correct dataset folders."""
 
 
-app.command("import", epilog=IMPORT_EXAMPLES)(import_)
+app.add_typer(import_app, name="import")
 
 
 @app.command(epilog=RENDER_EXAMPLES)
@@ -186,32 +189,57 @@ def check(
     minimum: Annotated[
         int, typer.Option(min=1, help="Real pictures under which a class is reported as rare.")
     ] = 5,
+    fix: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUT",
+            help="Write a corrected copy there, with corrections.csv, and check that instead.",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Report what in a dataset folder would break training or mislead it.
 
-    Unreadable, truncated and empty files; exact and near copies, above all
-    across the parts of a split; names that belie the content; missing and
-    contradicting labels; rare classes; pictures that carry the mark of a
-    generated picture and are not declared synthetic.
+    The table: column names that are nearly right, labels that look like
+    blanks, several spellings of one label, quotes that swallow rows, paths.
+    The pictures: unreadable, truncated and empty files; exact and near
+    copies, above all across the parts of a split; names that belie the
+    content; pictures that carry the mark of a generated picture and are not
+    declared synthetic. The labels: missing, contradicting, rare.
+
+    With --fix the folder itself stays as it is.
     """
     from training.data.check import check_dataset
+    from training.data.corrections import LOG_FILE, write_corrected
 
+    changes = []
     with _pictures("Reading pictures", "comparing") as reading:
-        report = check_dataset(folder, split, minimum, workers, reading)
+        if fix is not None:
+            changes = write_corrected(folder, fix, overwrite=overwrite)
+        checked = fix or folder
+        report = check_dataset(checked, None if fix else split, minimum, workers, reading)
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
     else:
-        from training.data.presentation import check_view
+        from training.data.presentation import check_view, corrections_view
 
+        if fix is not None:
+            _print(corrections_view(changes))
         _print(check_view(report))
     warnings = len(report.findings) - len(report.errors)
-    verdict = f"{folder}: {len(report.errors)} kind(s) of error, {warnings} of warning."
-    if report.errors:
-        done(verdict + " Training on it would mislead.", f"porcelain data check {folder} --json")
+    made = f"Wrote {fix}: {len(changes)} change(s), each in {fix / LOG_FILE}. " if fix else ""
+    verdict = f"{made}{checked}: {len(report.errors)} kind(s) of error, {warnings} of warning."
+    if not report.errors:
+        done(verdict, f"porcelain data split {checked}")
+    elif fix is None:
+        done(
+            verdict + " Training on it would mislead.",
+            f"porcelain data check {folder} --fix {folder.resolve().name}-corrected",
+        )
     else:
-        done(verdict, f"porcelain data split {folder}")
+        done(verdict + " What is left needs your eyes.", f"porcelain data check {fix} --json")
     raise typer.Exit(report.exit_status)
 
 
@@ -241,6 +269,7 @@ def split(
     from porcelain.bundle import SPLIT_FILE
     from porcelain.dataset import load_dataset
     from porcelain.errors import UserError
+    from training.data import findings
     from training.data.duplicates import duplicate_groups
     from training.data.split import make_split, write_split
 
@@ -257,7 +286,11 @@ def split(
     dataset = load_dataset(folder)
     with _pictures("Looking for copies", "comparing") as reading:
         groups = duplicate_groups(dataset, workers, lambda ready: reading(ready, len(dataset)))
-    result = make_split(dataset, (1 - validation - test, validation, test), seed, groups)
+    fractions = (1 - validation - test, validation, test)
+    result = make_split(dataset, fractions, seed, groups)
+    faults = list(findings.parts(result.real_sizes(dataset), result.shares()))
+    if empty := next((fault for fault in faults if fault.severity == "error"), None):
+        raise UserError(f"{folder}: {empty.message} No split was written.")
     write_split(path, result)
     if as_json:
         typer.echo(path.read_text(encoding="utf-8"), nl=False)
@@ -267,8 +300,9 @@ def split(
         _print(split_view(dataset, result))
     sizes = ", ".join(f"{len(names)} {part}" for part, names in result.names.items())
     copies = f"; {len(groups)} group(s) of copies kept together" if groups else ""
+    warned = "".join(f"\nWarning: {fault.message}" for fault in faults)
     done(
-        f"Wrote {path}: {sizes}{copies}.",
+        f"Wrote {path}: {sizes}{copies}.{warned}",
         f"porcelain classifier train --data {folder} --out runs/classifier",
     )
 

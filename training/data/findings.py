@@ -18,6 +18,9 @@ from training.data.fingerprints import Fingerprint
 TINY_SIDE: Final = 64
 """Pictures whose longest side is shorter have too little detail to learn a glaze from."""
 
+LEAST_MEASURED: Final = 10
+"""Pictures of a part under which one picture moves a score by more than ten points."""
+
 _UNREADABLE = {
     "missing": "do not exist",
     "empty": "are empty (0 bytes)",
@@ -161,6 +164,29 @@ def leaks(
         yield Finding(
             code="synthetic_in_evaluation", severity="error", message=message, files=judged
         )
+
+
+def parts(sizes: Mapping[str, int], fractions: Mapping[str, float]) -> Iterator[Finding]:
+    """Parts of a split that got nothing of what they were to have, or too little to measure.
+
+    Args:
+        sizes: Real pictures per part.
+        fractions: The share that each was to have; a part that was to have none may be empty.
+    """
+    for part, share in fractions.items():
+        size = sizes.get(part, 0)
+        if share > 0 and size == 0:
+            message = (
+                f"The {part} part is empty: too few objects for a share of {share:g}; give it a "
+                "larger share, or bring more objects."
+            )
+            yield Finding(code="empty_part", severity="error", message=message)
+        elif part != "train" and 0 < size < LEAST_MEASURED:
+            message = (
+                f"The {part} part has {size} picture(s), too few to measure anything by; give it "
+                f"a larger share, or bring more pictures ({LEAST_MEASURED} are few)."
+            )
+            yield Finding(code="small_part", severity="warning", message=message)
 
 
 def contradictions(

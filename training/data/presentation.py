@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
@@ -13,6 +14,7 @@ from porcelain.dataset import Dataset, subset
 from porcelain.vocabulary import TASKS
 from training.data.check import CheckReport
 from training.data.mix import MixReport
+from training.data.rows import Change
 from training.data.split import SUBSETS, Split
 
 _MOST_FILES = 5
@@ -41,6 +43,16 @@ def _finding_lines(report: CheckReport) -> Iterator[Text]:
             yield Text(f"    {file}")
         if len(finding.files) > _MOST_FILES:
             yield Text(f"    … and {len(finding.files) - _MOST_FILES} more (--json lists all)")
+
+
+def corrections_view(changes: list[Change]) -> RenderableType:
+    """How often what was changed, and why."""
+    table = Table("changes", "of", "why", title="Corrected")
+    table.columns[0].justify = "right"
+    counts = Counter((change.column or "rows and files", change.why) for change in changes)
+    for (column, why), count in counts.most_common():
+        table.add_row(str(count), escape(column), escape(why))
+    return table
 
 
 def split_view(dataset: Dataset, split: Split) -> RenderableType:

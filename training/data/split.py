@@ -76,6 +76,15 @@ class Split:
                 return part
         raise KeyError(name)
 
+    def shares(self) -> dict[str, float]:
+        """The share of the real pictures that each part was to have."""
+        return dict(zip(SUBSETS, self.fractions, strict=True))
+
+    def real_sizes(self, dataset: Dataset) -> dict[str, int]:
+        """How many pictures of each part are not declared synthetic."""
+        real = {record.file_name for record in dataset.records if not record.synthetic}
+        return {part: len(real.intersection(names)) for part, names in self.names.items()}
+
     def subset_by_name(self) -> dict[str, str]:
         """The part of every picture, by file name."""
         return {name: part for part, names in self.names.items() for name in names}

@@ -40,7 +40,7 @@ def test_a_clean_folder_has_no_errors(tmp_path):
     write_split(tmp_path / SPLIT_FILE, make_split(dataset, groups=()))
     report = check_dataset(tmp_path)
     assert report.exit_status == 0
-    assert codes(report).keys() <= {"single_class", "rare_class"}
+    assert codes(report).keys() <= {"single_class", "rare_class", "small_part"}
     assert (report.pictures, report.readable, report.synthetic) == (30, 30, 0)
     assert sum(report.parts.values()) == 30
     assert report.labels["type"] == {"bowl": 10, "dish": 10, "vase": 10}

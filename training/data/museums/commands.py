@@ -1,4 +1,4 @@
-"""`porcelain data import`: a museum's open records and pictures as a dataset folder."""
+"""`porcelain data import museum`: a museum's open records and pictures as a dataset folder."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from porcelain.cli.console import Stages, done
 EXAMPLES = """
 [bold]The Met's Chinese ceramics, CC0 pictures, a picture each; some hours, politely:[/]
 
-porcelain data import met --out data/met --contact me@example.org
+porcelain data import museum met --out data/met --contact me@example.org
 
 [bold]Try it on twenty first; two pictures of each:[/]
 
-porcelain data import cleveland --out data/cleveland --limit 20 --views 2
+porcelain data import museum cleveland --out data/cleveland --limit 20 --views 2
 
 [bold]From a dump that is already here; only the pictures are fetched:[/]
 
-porcelain data import mia --records collection/objects --out data/mia
+porcelain data import museum mia --records collection/objects --out data/mia
 
 [bold]Museums:[/] artic, carnegie, cleveland, harvard, ima, met, mia, npm, puam, smithsonian, vam, \
 wcma. What each allows stands in training/data/museums/museums.yaml; the phrases that become \

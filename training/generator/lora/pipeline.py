@@ -32,6 +32,7 @@ from porcelain.files import (
     write_text,
 )
 from porcelain.vocabulary import TAXONOMY_FILE
+from training.data.check import refuse_misleading
 from training.data.digests import write_digests
 from training.data.split import write_split
 from training.generator.lora.model import (
@@ -254,6 +255,7 @@ def train_generator(
     reporter = reporter or Reporter()
     check_name(name)
     check_free(out, overwrite, [data, Path(settings.base), *([cache] if cache else [])])
+    refuse_misleading(data, split)
     work = out.parent / f".{out.name}.training"
     run = set_up(data, work, settings, split=split, cache=cache, reporter=reporter)
     fit(run, reporter, logs)

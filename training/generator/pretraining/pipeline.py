@@ -21,6 +21,7 @@ from porcelain.files import (
     write_json,
 )
 from porcelain.vocabulary import TASKS
+from training.data.check import refuse_misleading
 from training.data.split import SUBSETS
 from training.generator.pretraining.autoencoder_stage import (
     LATENTS_FILE,
@@ -140,6 +141,7 @@ def pretrain(
     """
     reporter = reporter or Reporter()
     check_free(out, overwrite, (data, *(path for path in (base, autoencoder) if path)))
+    refuse_misleading(data, split)
     start = open_start(base, autoencoder)
     if start is not None:
         settings = start.fit(settings)
