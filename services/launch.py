@@ -57,6 +57,10 @@ def serve(service: str, host: str, port: int, shutdown_seconds: int) -> NoReturn
     check_address(host, port)
     os.environ["BENTOML_DO_NOT_TRACK"] = "True"
     os.environ.pop("BENTOML_NO_UDS", None)  # the inner service must stay on a Unix socket
+    # glibc gives memory of large pictures back, and threads no heaps of their own.
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1024 * 1024))
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1024 * 1024))
     words = ["-m", "bentoml", "serve", service, "--host", host, "--port", str(port)]
     words += ["--timeout-keep-alive", str(KEEP_ALIVE_SECONDS)]
     words += ["--timeout-graceful-shutdown", str(shutdown_seconds)]

@@ -84,8 +84,8 @@ def test_the_studio_asks_the_services_by_their_names() -> None:
     )
     for url in (settings.classifier_url, settings.generator_url):
         name, _, port = url.removeprefix("http://").partition(":")
-        assert COMPOSE["services"][name]["ports"] == [f"127.0.0.1:{port}:{port}"]
-    published = [port for one in COMPOSE["services"].values() for port in one["ports"]]
+        assert f"127.0.0.1:{port}:{port}" in COMPOSE["services"][name]["ports"]
+    published = [p for one in COMPOSE["services"].values() for p in one.get("ports", [])]
     assert len({port.split(":")[1] for port in published}) == len(published)
 
 
@@ -97,16 +97,19 @@ def test_the_context_is_what_is_installed() -> None:
     assert kept == {*packages, "pyproject.toml", "constraints.txt", "README.md", "LICENSE"}
 
 
-@pytest.mark.parametrize("name", ["classifier", "generator"])
-def test_compose_sets_what_the_services_read(name: str) -> None:
-    service = COMPOSE["services"][name]
+@pytest.mark.parametrize(
+    ("replica", "name"),
+    [("classifier-1", "classifier"), ("classifier-2", "classifier"), ("generator", "generator")],
+)
+def test_compose_sets_what_the_services_read(replica: str, name: str) -> None:
+    service = COMPOSE["services"][replica]
     fields = {PREFIX + field.upper() for field in SETTINGS[name].model_fields}
     names = {key for key in service["environment"] if key.startswith(PREFIX)}
     assert names <= fields
     final = stage(service["build"]["target"])
-    (port,) = service["ports"]
-    assert port.startswith("127.0.0.1:")
-    assert f"EXPOSE {port.rpartition(':')[2]}" in final
+    assert "ports" not in service  # nginx alone is reached from outside
+    (exposed,) = re.findall(r"EXPOSE (\d+)", final)
+    assert f"server {replica}:{exposed} " in (ROOT / "nginx" / "compose.conf").read_text()
     bundle = re.search(r"PORCELAIN_BUNDLE=(\S+)", final)
     assert bundle is not None
     assert any(volume.endswith(f":{bundle[1]}:ro") for volume in service["volumes"])
@@ -126,7 +129,7 @@ def test_compose_hardens_every_container_and_mounts_what_there_is() -> None:
     for service in COMPOSE["services"].values():
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
-        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
         for volume in service["volumes"]:
             source = volume.partition(":")[0]
             if source.startswith("./"):
@@ -142,14 +145,15 @@ def test_compose_mounts_what_its_settings_name_and_declares_what_it_uses() -> No
     assert networks == set(COMPOSE["networks"])
     for name, service in COMPOSE["services"].items():
         if "build" in service:
-            assert service["build"] == {"context": ".", "target": name}
-            assert service["image"] == f"porcelain/{name}:{__version__}"
+            target = re.sub(r"-\d$", "", name)
+            assert service["build"] == {"context": ".", "target": target}
+            assert service["image"] == f"porcelain/{target}:{__version__}"
 
 
 def test_compose_starts_on_what_the_demo_makes_and_what_ships() -> None:
     found = dict(
         re.fullmatch(r"\$\{(\w+):-\./(.+)\}", one["source"]).groups()  # type: ignore[union-attr]
-        for name in ("classifier", "generator")
+        for name in ("classifier-1", "classifier-2", "generator")
         for one in mounts(name)
     )
     assert found == {
@@ -167,9 +171,10 @@ def test_prometheus_scrapes_the_services_by_their_names() -> None:
     }
     assert set(jobs) == {service.job for service in SERVICES}
     for service in SERVICES:
-        (target,) = jobs[service.job][0]["targets"]
-        host, _, port = target.partition(":")
-        assert COMPOSE["services"][host]["ports"][0].endswith(f":{port}")
+        for target in jobs[service.job][0]["targets"]:
+            host, _, port = target.partition(":")
+            assert host in COMPOSE["services"]
+            assert f"EXPOSE {port}" in stage(service.kind)
 
 
 def test_promtool_accepts_the_configuration(tmp_path: Path) -> None:

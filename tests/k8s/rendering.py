@@ -14,7 +14,9 @@ import yaml
 ROOT = Path(__file__).parents[2] / "k8s"
 SERVICES = ("overlays/cpu", "overlays/gpu")
 JOBS = ("jobs/experiment", "jobs/classify", "jobs/classify-ray")
-TARGETS = (*SERVICES, *JOBS, "monitoring")
+SHARED = "jobs/shared"
+"""What these jobs share, which is applied and deleted apart from them."""
+TARGETS = (*SERVICES, *JOBS, SHARED, "jobs/models", "monitoring")
 
 Manifest = dict[str, Any]
 

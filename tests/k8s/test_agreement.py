@@ -49,6 +49,14 @@ def container_of(deployment: Manifest) -> Manifest:
     return container
 
 
+def sidecar_of(spec: Manifest) -> Manifest:
+    """nginx, which starts before the service and ends after it."""
+    (sidecar,) = spec["initContainers"]
+    assert sidecar["restartPolicy"] == "Always"
+    assert isinstance(sidecar, dict)
+    return sidecar
+
+
 def settings_of(
     name: Kind, deployment: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> ServiceSettings:
@@ -76,18 +84,24 @@ def test_variables_are_settings_with_values_that_they_can_have(
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("target", SERVICES)
 def test_ports_and_probes_are_the_services(target: str, name: Kind) -> None:
-    container = container_of(deployments(target)[name])
-    (port,) = container["ports"]
+    spec = deployments(target)[name]["spec"]["template"]["spec"]
+    container, sidecar = container_of(deployments(target)[name]), sidecar_of(spec)
     options = container["args"]
-    assert options[options.index("--port") + 1] == str(port["containerPort"])
+    assert "--host" not in options  # loopback: nginx alone reaches it
+    port = options[options.index("--port") + 1]
+    configuration = (ROOT.parent / "nginx" / f"{name}.conf").read_text()
+    assert f"server 127.0.0.1:{port} " in configuration
+    ports = {one["name"]: one["containerPort"] for one in sidecar["ports"]}
+    assert ports == {"http": 8080, "internal": 8081}
+    assert set(map(int, re.findall(r"listen (\d+);", configuration))) == set(ports.values())
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert container[probe]["httpGet"]["port"] == port["name"]
+        assert container[probe]["httpGet"]["port"] == ports["internal"]
         assert container[probe]["httpGet"]["path"] in HEALTH
     assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
     (service,) = (s for s in of_kind(render(target), "Service") if s["metadata"]["name"] == name)
     labels = deployments(target)[name]["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"].items() <= labels.items()
-    assert [one["targetPort"] for one in service["spec"]["ports"]] == [port["name"]]
+    assert [one["targetPort"] for one in service["spec"]["ports"]] == [ports["http"]]
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -104,27 +118,47 @@ def test_a_pod_has_time_to_finish_what_it_began(
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("target", SERVICES)
-def test_the_ingress_exposes_the_api_and_nothing_else(
-    target: str, name: Kind, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (ingress,) = (i for i in of_kind(render(target), "Ingress") if i["metadata"]["name"] == name)
-    (rule,) = ingress["spec"]["rules"]
-    (path,) = rule["http"]["paths"]
-    assert path["pathType"] == "Prefix"
-    assert path["path"] == API
-    backend = path["backend"]["service"]
+def test_the_route_exposes_the_api_and_nothing_else(target: str, name: Kind) -> None:
+    (route,) = (r for r in of_kind(render(target), "HTTPRoute") if r["metadata"]["name"] == name)
+    (rule,) = route["spec"]["rules"]
+    assert [match["path"] for match in rule["matches"]] == [{"type": "PathPrefix", "value": API}]
+    (backend,) = rule["backendRefs"]
     (service,) = (
         s for s in of_kind(render(target), "Service") if s["metadata"]["name"] == backend["name"]
     )
-    assert backend["port"]["name"] in {one["name"] for one in service["spec"]["ports"]}
-    settings: Any = settings_of(name, deployments(target)[name], monkeypatch)
-    largest = (
-        settings.max_body_bytes
-        if name == "generator"
-        else max(settings.max_bytes, settings.max_batch_bytes) + UPLOAD_OVERHEAD
-    )
-    size = ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"]
-    assert int(size) == largest
+    assert backend["port"] in {one["port"] for one in service["spec"]["ports"]}
+    assert not of_kind(render(target), "Ingress")
+
+
+def test_an_ingress_takes_the_routes_place_where_there_is_no_gateway(tmp_path: Path) -> None:
+    manifests = with_component(tmp_path, "ingress")
+    assert not of_kind(manifests, "HTTPRoute")
+    found = {one["metadata"]["name"]: one for one in of_kind(manifests, "Ingress")}
+    assert set(found) == set(KINDS)
+    for name, ingress in found.items():
+        (rule,) = ingress["spec"]["rules"]
+        (path,) = rule["http"]["paths"]
+        assert (path["path"], path["pathType"]) == (API, "Prefix")
+        assert path["backend"]["service"]["name"] == name
+        size = ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"]
+        assert int(size) == nginx_bytes(name)
+
+
+def nginx_bytes(name: str) -> int:
+    """Largest request that the sidecar takes."""
+    text = (ROOT.parent / "nginx" / f"{name}.conf").read_text()
+    number, unit = re.findall(r"client_max_body_size (\d+)([km]);", text)[0]
+    return int(number) * {"k": 2**10, "m": 2**20}[unit]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_nginx_takes_the_largest_request_that_the_service_takes(name: Kind) -> None:
+    settings: Any = SETTINGS[name](bundle=Path("any"))
+    if name == "generator":
+        assert nginx_bytes(name) == settings.max_body_bytes
+        return
+    largest = max(settings.max_bytes, settings.max_batch_bytes) + UPLOAD_OVERHEAD
+    assert largest <= nginx_bytes(name)
     assert settings.max_buffered_bytes >= largest
 
 
@@ -138,6 +172,8 @@ def test_commands_and_options_exist(target: str) -> None:
     commands = [one for one in commands if one]
     assert commands
     for program, *words in commands:
+        if program == "nginx":
+            continue
         assert program == "porcelain"
         found: Any = root
         while hasattr(found, "commands"):
@@ -164,12 +200,15 @@ def test_names_that_point_somewhere_are_there(target: str) -> None:
         assert len(selectors) == 4
         for selector in selectors:
             assert selector["matchLabels"].items() <= labels.items()
-        mounts = {m["name"]: m["mountPath"] for c in spec["containers"] for m in c["volumeMounts"]}
+        every = [*spec["initContainers"], *spec["containers"]]
+        mounts = {m["name"]: m["mountPath"] for c in every for m in c["volumeMounts"]}
         assert set(mounts) == {volume["name"] for volume in spec["volumes"]}
         for volume in spec["volumes"]:
             if "persistentVolumeClaim" in volume:
                 claim = volume["persistentVolumeClaim"]["claimName"]
                 assert ("PersistentVolumeClaim", claim) in names
+            if "configMap" in volume:
+                assert ("ConfigMap", volume["configMap"]["name"]) in names
         given = environment(spec["containers"][0])
         assert given["PORCELAIN_BUNDLE"].startswith(mounts["models"] + "/")
         assert given["PORCELAIN_KEY_FILE"] == mounts["keys"] + "/keys"
@@ -229,4 +268,4 @@ def test_images_are_those_of_the_dockerfile() -> None:
     for target in (*SERVICES, *JOBS):
         for container in containers(render(target)):
             name = container["image"].rpartition("/")[2].partition(":")[0]
-            assert name in built
+            assert name in built or name == "nginx-unprivileged"

@@ -11,8 +11,8 @@ from tests.k8s.rendering import TARGETS as ALL
 from tests.k8s.rendering import Manifest, pod_templates, render, with_component
 
 VERSION = "1.37"
-CUSTOM = {"RayJob", "PodMonitor", "PrometheusRule"}
-COMPONENTS = ("scale-on-requests", "scale-on-cpu", "bundle-in-image")
+CUSTOM = {"HTTPRoute", "RayJob", "PodMonitor", "PrometheusRule"}
+COMPONENTS = ("scale-on-requests", "scale-on-cpu", "bundle-in-image", "ingress")
 
 
 def check(manifest: Manifest) -> None:

@@ -14,6 +14,7 @@ from tests.k8s.rendering import (
     JOBS,
     ROOT,
     SERVICES,
+    SHARED,
     Manifest,
     containers,
     of_kind,
@@ -54,7 +55,7 @@ def assert_without_rights(manifests: list[Manifest]) -> None:
 
 @pytest.mark.parametrize("target", WORKLOADS)
 def test_nothing_passes_unless_a_policy_says_so(target: str) -> None:
-    policies = of_kind(render(target), "NetworkPolicy")
+    policies = of_kind(render(target) + (render(SHARED) if target in JOBS else []), "NetworkPolicy")
     closed = [one for one in policies if one["spec"]["podSelector"] == {}]
     assert [one["spec"] for one in closed] == [
         {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
@@ -76,6 +77,23 @@ def test_the_namespace_enforces_the_restricted_profile() -> None:
 
 def test_no_secret_is_in_the_repository() -> None:
     assert not [one for target in WORKLOADS for one in of_kind(render(target), "Secret")]
+
+
+def test_the_job_that_fills_the_volume_has_no_rights_but_to_write_it() -> None:
+    manifests = render("jobs/models")
+    for template in pod_templates(manifests):
+        assert template["spec"]["automountServiceAccountToken"] is False
+        assert template["spec"]["securityContext"]["runAsNonRoot"] is True
+    for container in containers(manifests):
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert [mount["name"] for mount in container["volumeMounts"]] == ["models"]
+
+
+def test_deleting_a_job_deletes_no_volume() -> None:
+    for target in (*JOBS, "jobs/models"):
+        assert not of_kind(render(target), "PersistentVolumeClaim")
+    assert len(of_kind(render(SHARED), "PersistentVolumeClaim")) == 2
 
 
 @pytest.mark.slow

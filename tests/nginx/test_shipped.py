@@ -21,8 +21,10 @@ from monitoring.objectives import CLASSIFIER
 from porcelain.cli.local_server import free_port
 from tests import pictures
 from tests.nginx.proxy import NGINX, SHIPPED, proxy
-from tests.services.conftest import start_server
+from tests.services.conftest import bundle, start_server
 from tests.services.servers import Server
+
+__all__ = ["bundle"]
 
 pytestmark = [
     pytest.mark.slow,

@@ -115,7 +115,7 @@ def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     """A server with two workers and, but for patience with a busy machine, the default limits."""
     log = tmp_path_factory.mktemp("server") / "log"
     # Tests send bursts from a busy machine; test_admission.py and the benchmarks hold the default.
-    running = start_server(bundle, log, "--workers", "2", MAX_WAIT_SECONDS="5")
+    running = start_server(bundle, log, "--workers", "2", MAX_WAIT_SECONDS="60")
     yield running
     running.stop()
     check_log(log)
