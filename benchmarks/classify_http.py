@@ -3,12 +3,15 @@
     python -m benchmarks.classify_http [--bundle DIR] [--pictures DIR] [--rounds N]
 
 1. ours: `porcelain serve classifier`, two workers;
+   nginx: two of it with one worker each, behind the shipped nginx (its limit on one address's rate
+   lifted), where nginx is installed;
 2. FastAPI: the same ONNX file behind FastAPI and uvicorn (benchmarks/references/fastapi_app.py);
 3. in process: our decoding and inference in two threads, or two processes if faster, no HTTP.
 
-Each round measures all three, so that other work on the machine meets all alike; the ratios are
-medians over rounds. Processor time per picture says the same with less noise where other work
-takes the cores: it is what throughput comes to on a machine of its own. Then one 12-megapixel
+`--originals` sends small photographs as they are. Each round measures all, so that other work on
+the machine meets all alike; the ratios are medians over rounds. Processor time per picture says the
+same with less noise where other work takes the cores: it is what throughput comes to on a machine
+of its own. Then one 12-megapixel
 request against plain Pillow, start-up and memory.
 """
 
@@ -31,6 +34,7 @@ from rich.table import Table
 
 from benchmarks.corpus import ORIGINALS, SHARES, add_input_options, make_corpus, twelve_megapixels
 from benchmarks.load import BOUNDARY, LoadGenerator, form_body
+from benchmarks.nginx_proxy import NGINX, proxy
 from benchmarks.references.in_process import Rate, with_processes, with_threads
 from benchmarks.references.random_bundle import chosen_bundle
 from benchmarks.servers import Running, maps, serving
@@ -55,14 +59,36 @@ class Rounds:
     """What the rounds measured."""
 
     ours: list[Measured] = field(default_factory=list)
+    proxied: list[Measured] = field(default_factory=list)
     fastapi: list[Measured] = field(default_factory=list)
     in_process: list[Measured] = field(default_factory=list)
 
 
-def ours_command(bundle: Path, port: int) -> list[str]:
+def ours_command(bundle: Path, port: int, workers: int = WORKERS) -> list[str]:
     """Our service as a user starts it."""
     command = [sys.executable, "-m", "porcelain.cli.main", "serve", "classifier"]
-    return [*command, "--bundle", str(bundle), "--port", str(port), "--workers", str(WORKERS)]
+    return [*command, "--bundle", str(bundle), "--port", str(port), "--workers", str(workers)]
+
+
+def behind_nginx(stack: ExitStack, bundle: Path, folder: Path) -> Running | None:
+    """Two one-worker replicas behind the shipped nginx; None where nginx is not installed."""
+    if NGINX is None:
+        return None
+    ports = [free_port() for _ in range(WORKERS)]
+    begun = time.perf_counter()
+    started = [
+        stack.enter_context(
+            serving(ours_command(bundle, port, 1), port, "/readyz", folder / f"{port}.log")
+        )
+        for port in ports
+    ]
+    port = free_port()
+    names = [f"127.0.0.1:{one}" for one in ports]
+    lifted = {"rate=200r/s": "rate=100000r/s"}
+    process = stack.enter_context(proxy(folder / "nginx", port, names, lifted))
+    seconds = time.perf_counter() - begun
+    others = tuple(one.pid for one in started)
+    return Running(f"http://127.0.0.1:{port}", seconds, process.pid, others)
 
 
 def fastapi_command(port: int) -> list[str]:
@@ -76,18 +102,21 @@ def measure_throughput(
     bundle: Path,
     pictures: list[bytes],
     ours: Running,
+    proxied: Running | None,
     fastapi: Running,
     options: argparse.Namespace,
 ) -> Rounds:
-    """Alternate between the three."""
+    """Alternate between them."""
     rounds = Rounds()
     limit = fastest_in_process(bundle, pictures)
     with tempfile.TemporaryDirectory() as folder:
         load = LoadGenerator(pictures, Path(folder))
-        for server in (ours, fastapi):
+        for server in filter(None, (ours, proxied, fastapi)):
             load.run(server.url + "/v1/classify", 2, CONNECTIONS)
         for number in range(options.rounds):
             rounds.ours.append(measure(load, ours, options.seconds))
+            if proxied is not None:
+                rounds.proxied.append(measure(load, proxied, options.seconds))
             rounds.fastapi.append(measure(load, fastapi, options.seconds))
             rate = limit(options.seconds)
             rounds.in_process.append(Measured(rate.throughput, rate.cpu))
@@ -160,6 +189,7 @@ def report(rounds: Rounds, description: str) -> None:
         table.add_column(column, justify="right" if column else "left")
     for name, runs in (
         ("ours", rounds.ours),
+        *([("ours, two replicas behind nginx", rounds.proxied)] if rounds.proxied else []),
         ("FastAPI", rounds.fastapi),
         ("in process, no HTTP", rounds.in_process),
     ):
@@ -182,6 +212,14 @@ def report(rounds: Rounds, description: str) -> None:
         "processor time, FastAPI / ours": ([b.cpu / a.cpu for a, b, _ in pairs], ">= 1.3"),
         "processor time, in process / ours": ([c.cpu / a.cpu for a, _, c in pairs], ">= 0.85"),
     }
+    if rounds.proxied:
+        behind = zip(rounds.proxied, rounds.ours, rounds.fastapi, strict=True)
+        direct, plain = zip(
+            *((a.throughput / b.throughput, a.throughput / c.throughput) for a, b, c in behind),
+            strict=True,
+        )
+        ratios["throughput, behind nginx / ours"] = (list(direct), ">= 0.9")
+        ratios["throughput, behind nginx / FastAPI"] = (list(plain), ">= 1.3")
     for name, (values, target) in ratios.items():
         console.print(
             f"{name}: {statistics.median(values):.2f} "
@@ -205,10 +243,11 @@ def run(options: argparse.Namespace, folder: Path) -> None:
         fastapi = stack.enter_context(
             serving(fastapi_command(port), port, "/readyz", folder / "fastapi.log", environment)
         )
+        proxied = behind_nginx(stack, bundle, folder)
         idle = ours.worker_memory()
         if not options.only_large:
             report(
-                measure_throughput(bundle, corpus.pictures, ours, fastapi, options),
+                measure_throughput(bundle, corpus.pictures, ours, proxied, fastapi, options),
                 corpus.description,
             )
         large = twelve_megapixels(options.pictures, options.large)

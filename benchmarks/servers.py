@@ -22,16 +22,18 @@ class Running:
         url: Its address, without a path.
         seconds: From the start of its process to its first ready answer.
         pid: Its first process.
+        pids: The first processes of its other parts, where it has such.
     """
 
     url: str
     seconds: float
     pid: int
+    pids: tuple[int, ...] = ()
 
     def processes(self) -> list[psutil.Process]:
         """The server and all processes below it."""
-        parent = psutil.Process(self.pid)
-        return [parent, *parent.children(recursive=True)]
+        parents = [psutil.Process(pid) for pid in (self.pid, *self.pids)]
+        return [one for p in parents for one in (p, *p.children(recursive=True))]
 
     def cpu_seconds(self) -> float:
         """Processor time that the server has used so far."""

@@ -17,10 +17,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.nginx_proxy import NGINX, SHIPPED, proxy
 from monitoring.objectives import CLASSIFIER
 from porcelain.cli.local_server import free_port
 from tests import pictures
-from tests.nginx.proxy import NGINX, SHIPPED, proxy
 from tests.services.conftest import bundle, start_server
 from tests.services.servers import Server
 
@@ -75,8 +75,9 @@ def replicas(bundle: Path, tmp_path: Path) -> Iterator[Replicas]:
 
     running = [start(index) for index in range(2)]
     names = [f"127.0.0.1:{port}" for port in ports]
-    with proxy(tmp_path / "nginx", free_port(), names) as url:
-        found = Replicas(url, running, start)
+    port = free_port()
+    with proxy(tmp_path / "nginx", port, names):
+        found = Replicas(f"http://127.0.0.1:{port}", running, start)
         yield found
         for server in found.running:
             server.stop()

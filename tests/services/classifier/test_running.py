@@ -114,8 +114,7 @@ def test_unknown_paths_and_methods_make_no_series(server: Server) -> None:
     assert len(server.metrics()) == before
 
 
-def test_a_worker_is_ready_soon_small_and_free_of_torch(server: Server) -> None:
-    assert server.seconds_to_ready < 40  # on a busy machine: see benchmarks/classify_http.py
+def test_a_worker_is_small_and_free_of_torch(server: Server) -> None:
     workers = server.workers()
     assert len(workers) == 2
     for worker in workers:

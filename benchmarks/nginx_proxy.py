@@ -1,4 +1,4 @@
-"""Debian's nginx with the shipped configuration, before servers of a test."""
+"""Debian's nginx with the shipped configuration, before replicas of a test or a benchmark."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 SHIPPED = ROOT / "nginx"
 
 
-def write_configuration(folder: Path, port: int, replicas: Sequence[str], **changes: str) -> Path:
+def write_configuration(
+    folder: Path, port: int, replicas: Sequence[str], changes: Mapping[str, str]
+) -> Path:
     """The shipped files, before these replicas (`host:port`), with texts changed if asked."""
     folder.mkdir(parents=True, exist_ok=True)
     named = "".join(f"server {one} max_fails=1 fail_timeout=2s;\n" for one in replicas)
@@ -36,10 +38,12 @@ def write_configuration(folder: Path, port: int, replicas: Sequence[str], **chan
 
 
 @contextmanager
-def proxy(folder: Path, port: int, replicas: Sequence[str], **changes: str) -> Iterator[str]:
-    """nginx before the replicas; its address."""
+def proxy(
+    folder: Path, port: int, replicas: Sequence[str], changes: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Nginx before the replicas, on `port` of loopback."""
     assert NGINX is not None
-    configuration = write_configuration(folder, port, replicas, **changes)
+    configuration = write_configuration(folder, port, replicas, changes or {})
     with (folder / "nginx.log").open("wb") as log:
         command = [NGINX, "-c", str(configuration), "-p", str(folder), "-g", "daemon off;"]
         process = subprocess.Popen(command, stderr=log)
@@ -53,7 +57,7 @@ def proxy(folder: Path, port: int, replicas: Sequence[str], **changes: str) -> I
             except OSError:
                 assert time.monotonic() - begun < 20
                 time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
+        yield process
     finally:
         process.terminate()
         process.wait(20)
