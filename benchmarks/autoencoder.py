@@ -34,7 +34,8 @@ from training.generator.evaluation.comparison import PictureSet, agreement, desc
 from training.generator.evaluation.features import BackboneSpace, ClassifierSpace, Space
 from training.generator.evaluation.groups import Group, rare_labels, rows_of
 from training.generator.evaluation.metrics import kernel_distance
-from training.generator.pretraining.autoencoder_stage import reconstruct, to_bytes
+from training.generator.pretraining.autoencoder_stage import reconstruct
+from training.generator.pretraining.model import to_bytes
 from training.generator.pretraining.stage import open_start
 from training.generator.synthesis.plan import kind_of
 

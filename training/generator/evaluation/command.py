@@ -88,8 +88,11 @@ def evaluate(
     on from the last batch.
     """
     from training.generator.evaluation.context import EvaluationInputs, EvaluationSettings
-    from training.generator.evaluation.evaluate import EvaluationReporter, evaluate_generator
-    from training.generator.evaluation.report import evaluation_view
+    from training.generator.evaluation.evaluate import (
+        EvaluationReporter,
+        evaluate_generator,
+        evaluation_view,
+    )
 
     settings = build_settings(
         EvaluationSettings,

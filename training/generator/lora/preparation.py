@@ -20,15 +20,16 @@ from porcelain.vocabulary import Taxonomy, load_taxonomy
 from sampling.base import digest_of, load_pipeline, resolve_base, revision_of
 from training.data.split import SUBSETS, Split, split_or_make
 from training.data.undeclared import refuse_undeclared
-from training.generator.lora.encoding import (
+from training.generator.lora.inputs import (
     LatentKey,
     LatentStore,
+    TrainingInputs,
     cut_prompts,
     embed,
     encode_pictures,
+    rarity_weights,
     token_ids,
 )
-from training.generator.lora.inputs import TrainingInputs, rarity_weights
 from training.generator.lora.model import add_adapters, choose_precision
 from training.generator.lora.settings import LoraSettings
 from training.generator.lora.trainer import LoraTrainer, Reporter

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +23,16 @@ from training.generator.pretraining.losses import (
     structural_similarity,
     structure_loss,
 )
-from training.generator.pretraining.model import build_autoencoder
+from training.generator.pretraining.model import (
+    build_autoencoder,
+    channel_statistics,
+    encode_pictures,
+    fold_normalisation,
+    load_latents,
+    save_latents,
+    to_bytes,
+    to_model_range,
+)
 from training.generator.pretraining.report import draw_pairs
 from training.generator.pretraining.settings import (
     AutoencoderSettings,
@@ -44,12 +52,6 @@ from training.loop import EpochSampler
 from training.processes import fast_layout
 
 STAGE = 1
-
-
-def to_model_range(pixels: Pixels, device: torch.device) -> Tensor:
-    """Pictures uint8 [B, H, W, 3] as float [B, 3, H, W] in [-1, 1]."""
-    batch = torch.from_numpy(np.array(pixels)).to(device)
-    return batch.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0).contiguous()
 
 
 @dataclass(frozen=True)
@@ -138,11 +140,6 @@ def reconstruct(autoencoder: AutoencoderKL, pixels: Pixels, batch_size: int = 16
         latents = autoencoder.encode(pictures).latent_dist.mode()
         parts.append(autoencoder.decode(latents).sample.float().clamp(-1, 1).cpu())
     return torch.cat(parts)
-
-
-def to_bytes(pictures: Tensor) -> Pixels:
-    """Float [N, 3, H, W] in [-1, 1] to uint8 [N, H, W, 3]."""
-    return pictures.add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
 @torch.inference_mode()
@@ -250,111 +247,6 @@ def learns_alone(autoencoder: AutoencoderKL) -> AutoencoderKL:
         if part is not None:
             part.requires_grad_(True)
     return autoencoder
-
-
-LEAST_DEVIATION = 1e-3
-
-
-@torch.inference_mode()
-def encode_pictures(
-    autoencoder: AutoencoderKL,
-    pixels: Pixels,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> tuple[Tensor, Tensor]:
-    """The posterior of every picture and of its mirror image.
-
-    Args:
-        autoencoder: In evaluation mode.
-        pixels: uint8 [N, H, W, 3].
-        on_progress: Called with pictures done and in all.
-
-    Returns:
-        Means, float32 [N, 2, C, h, w] on the CPU (the second is of the mirror image), and the
-        mean posterior variance per channel [C].
-    """
-    device = next(autoencoder.parameters()).device
-    batch_size = 4 if device.type == "cpu" else 64  # what fits a cache is faster
-    means = []
-    variance, seen = torch.zeros(autoencoder.config.latent_channels), 0
-    for start in range(0, len(pixels), batch_size):
-        pictures = to_model_range(pixels[start : start + batch_size], device)
-        both = torch.stack([pictures, pictures.flip(3)], dim=1).flatten(0, 1)
-        posterior = autoencoder.encode(both).latent_dist
-        means.append(posterior.mean.float().unflatten(0, (-1, 2)).cpu())
-        variance += posterior.var.float().mean(dim=(0, 2, 3)).cpu() * len(both)
-        seen += len(both)
-        if on_progress is not None:
-            on_progress(min(start + batch_size, len(pixels)), len(pixels))
-    return torch.cat(means), variance / max(1, seen)
-
-
-def channel_statistics(means: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation per channel of what sampling the posterior gives.
-
-    Args:
-        means: [N, 2, C, h, w].
-        variance: Mean posterior variance per channel [C].
-    """
-    axes = (0, 1, 3, 4)
-    mean = means.double().mean(dim=axes)
-    spread = means.double().var(dim=axes, unbiased=False)
-    deviation = (spread + variance.double()).sqrt().clamp_min(LEAST_DEVIATION)
-    return mean.float(), deviation.float()
-
-
-@torch.no_grad()
-def fold_normalisation(autoencoder: AutoencoderKL, mean: Tensor, deviation: Tensor) -> None:
-    """Make latents come out with zero mean and unit variance per channel.
-
-    The two 1 x 1 convolutions around the latents take the affine map in, so that a plain
-    pipeline with a scaling factor of 1 needs to know nothing of it.
-
-    Args:
-        autoencoder: Changed in place; what it gives back stays the same.
-        mean: Per latent channel [C].
-        deviation: Per latent channel [C].
-    """
-    channels = autoencoder.config.latent_channels
-    if autoencoder.quant_conv is None:
-        autoencoder.quant_conv = _identity(2 * channels).to(autoencoder.device)
-    if autoencoder.post_quant_conv is None:
-        autoencoder.post_quant_conv = _identity(channels).to(autoencoder.device)
-    into, out_of = autoencoder.quant_conv, autoencoder.post_quant_conv
-    mean, deviation = mean.to(into.weight), deviation.to(into.weight)
-    into.weight[:channels] /= deviation.view(-1, 1, 1, 1)
-    into.bias[:channels] = (into.bias[:channels] - mean) / deviation
-    into.bias[channels:] -= 2.0 * deviation.log()
-    out_of.bias += out_of.weight[:, :, 0, 0] @ mean
-    out_of.weight *= deviation.view(1, -1, 1, 1)
-    autoencoder.register_to_config(
-        scaling_factor=1.0,
-        shift_factor=None,
-        latents_mean=None,
-        latents_std=None,
-        use_quant_conv=True,
-        use_post_quant_conv=True,
-    )
-
-
-def save_latents(path: Path, latents: Tensor) -> None:
-    """Write latents [N, 2, C, h, w] as float16, atomically."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
-        np.save(file, latents.to(torch.float16).numpy())
-    partial.replace(path)
-
-
-def load_latents(path: Path, device: torch.device) -> Tensor:
-    """Read what `save_latents` wrote, float16 [N, 2, C, h, w]."""
-    return torch.from_numpy(np.load(path)).to(device)
-
-
-def _identity(channels: int) -> nn.Conv2d:
-    convolution = nn.Conv2d(channels, channels, 1)
-    nn.init.dirac_(convolution.weight)
-    if convolution.bias is not None:
-        nn.init.zeros_(convolution.bias)
-    return convolution
 
 
 AUTOENCODER_FOLDER = "autoencoder"

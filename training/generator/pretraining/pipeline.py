@@ -26,8 +26,6 @@ from training.data.split import SUBSETS
 from training.generator.pretraining.autoencoder_stage import (
     LATENTS_FILE,
     AutoencoderResult,
-    encode_pictures,
-    load_latents,
     measure_reconstruction,
     run_autoencoder_stage,
 )
@@ -47,7 +45,14 @@ from training.generator.pretraining.diffusion_stage import (
     run_diffusion_stage,
 )
 from training.generator.pretraining.losses import FeatureDistance, load_feature_distance
-from training.generator.pretraining.model import assemble, count_parameters, folder_bytes, save_half
+from training.generator.pretraining.model import (
+    assemble,
+    count_parameters,
+    encode_pictures,
+    folder_bytes,
+    load_latents,
+    save_half,
+)
 from training.generator.pretraining.report import commands, plan_grid, sample_grid, write_card
 from training.generator.pretraining.settings import PretrainSettings
 from training.generator.pretraining.stage import (

@@ -158,8 +158,8 @@ def synthesize(
     Interrupted, the same command goes on from the last batch.
     """
     from porcelain.content_credentials import load_signing
-    from training.generator.synthesis.output import outcome_view, plan_view
     from training.generator.synthesis.plan import parse_kind, plan_text
+    from training.generator.synthesis.results import outcome_view, plan_view
     from training.generator.synthesis.settings import SynthesisSettings, parse_agreement
     from training.generator.synthesis.synthesize import (
         Inputs,

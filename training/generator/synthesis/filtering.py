@@ -30,11 +30,13 @@ from training.generator.synthesis.checks import (
 from training.generator.synthesis.copies import (
     CopyThresholds,
     Looks,
+    Nearest,
+    Photographs,
+    describe_nearest,
     looks_of,
     nearness,
     repeats,
 )
-from training.generator.synthesis.photographs import Nearest, Photographs, describe_nearest
 from training.generator.synthesis.plan import Plan, labels_of
 
 

@@ -23,16 +23,15 @@ from training.generator.synthesis.candidates import (
     open_originals,
     seed_of,
 )
-from training.generator.synthesis.filtering import Filter, Verdict, sample_until_met
-from training.generator.synthesis.learned import learned_by, write_learned
-from training.generator.synthesis.output import write_output
-from training.generator.synthesis.photographs import (
+from training.generator.synthesis.copies import (
     Photographs,
     learned_test_pictures,
     photographs_passed,
     read_photographs,
     untaught,
 )
+from training.generator.synthesis.filtering import Filter, Verdict, sample_until_met
+from training.generator.synthesis.learned import learned_by, write_learned
 from training.generator.synthesis.plan import Plan, labels_of
 from training.generator.synthesis.results import (
     CopyLimits,
@@ -40,6 +39,7 @@ from training.generator.synthesis.results import (
     SynthesisReport,
     count_kinds,
     count_rules,
+    write_output,
 )
 from training.generator.synthesis.settings import SynthesisSettings
 from training.generator.synthesis.sources import Sources, choose_plan, open_sources

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from porcelain.preparation import load_and_prepare
-from training.generator.lora.encoding import LatentKey, LatentStore, encode_pictures
+from training.generator.lora.inputs import LatentKey, LatentStore, encode_pictures
 
 SHAPE = (4, 8, 8)
 

@@ -19,12 +19,7 @@ from porcelain.files import write_json
 from porcelain.prompts import DEFAULT_TEMPLATE, prompt_for
 from porcelain.vocabulary import TASKS, default_taxonomy
 from training.classifier.model import create_backbone
-from training.generator.pretraining.autoencoder_stage import (
-    AutoencoderObjective,
-    channel_statistics,
-    encode_pictures,
-    fold_normalisation,
-)
+from training.generator.pretraining.autoencoder_stage import AutoencoderObjective
 from training.generator.pretraining.data import (
     Captions,
     build_tokenizer,
@@ -46,6 +41,9 @@ from training.generator.pretraining.model import (
     build_scheduler,
     build_text_encoder,
     build_unet,
+    channel_statistics,
+    encode_pictures,
+    fold_normalisation,
 )
 from training.generator.pretraining.settings import (
     AutoencoderSettings,

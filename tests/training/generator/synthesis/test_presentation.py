@@ -6,13 +6,14 @@ import io
 
 from rich.console import Console
 
-from training.generator.synthesis.output import MOST_SHORTFALLS, outcome_view
 from training.generator.synthesis.results import (
+    MOST_SHORTFALLS,
     CopyLimits,
     KindCount,
     ModelName,
     SynthesisReport,
     count_rules,
+    outcome_view,
 )
 from training.generator.synthesis.settings import SynthesisSettings
 
