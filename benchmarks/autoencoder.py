@@ -30,13 +30,13 @@ from porcelain.predictor import Predictor
 from porcelain.preparation import load_and_prepare
 from porcelain.vocabulary import TASKS
 from training.data.split import SUBSETS, split_or_make
-from training.generator.evaluation.comparison import PictureSet, agreement, describe_set
-from training.generator.evaluation.features import BackboneSpace, ClassifierSpace, Space
+from training.generator.evaluation.comparison import PictureSet, agreement, read_picture_set
+from training.generator.evaluation.features import BackboneSpace, ClassifierSpace, FeatureSpace
 from training.generator.evaluation.groups import Group, rare_labels, rows_of
 from training.generator.evaluation.metrics import kernel_distance
 from training.generator.pretraining.autoencoder_stage import reconstruct
 from training.generator.pretraining.model import to_bytes
-from training.generator.pretraining.stage import open_start
+from training.generator.pretraining.stage import open_initial_weights
 from training.generator.synthesis.plan import kind_of
 
 
@@ -60,7 +60,7 @@ def main(
     graph = bundle.measured_graph
     predictor = Predictor(bundle, threads=os.cpu_count() or 1, graph=graph)
     reader = ClassifierSpace(predictor, graph, None)
-    space: Space = reader
+    space: FeatureSpace = reader
     if backbone is not None:
         if pretrained is None:
             raise typer.BadParameter("--backbone needs --pretrained.")
@@ -70,24 +70,24 @@ def main(
     with TemporaryDirectory() as name:
         folder = Path(name)
 
-        def described(part: Dataset, pixels: Pixels, stem: str) -> PictureSet:
+        def features_of(part: Dataset, pixels: Pixels, stem: str) -> PictureSet:
             paths = [folder / f"{stem}-{index:06d}.png" for index in range(len(pixels))]
             for path, picture in zip(paths, pixels, strict=True):
                 Image.fromarray(picture).save(path)
             kinds = [kind_of(record.labels) for record in part.records]
-            return describe_set(paths, [p.name for p in paths], kinds, space, reader)
+            return read_picture_set(paths, [p.name for p in paths], kinds, space, reader)
 
-        known = described(train, _decoded(train, size), "train")
+        known = features_of(train, _decoded(train, size), "train")
         rare = rare_labels(known.kinds)
         known_rare = known.take(rows_of(rare_ones, known.kinds, rare))
         originals = _decoded(others, size)
         for number, place in enumerate((None, *autoencoders)):
             title, passed, kept = "the pictures themselves", originals, ""
             if place is not None:
-                title, model = str(place), open_start(None, place).autoencoder
+                title, model = str(place), open_initial_weights(None, place).autoencoder
                 passed = to_bytes(reconstruct(model, originals))
                 kept = f"{np.mean(list(map(psnr, passed, originals))):.1f} dB"
-            shown = described(others, passed, str(number))
+            shown = features_of(others, passed, str(number))
             shown_rare = shown.take(rows_of(rare_ones, shown.kinds, rare))
             distances = [
                 kernel_distance(one.features, two.features)

@@ -35,7 +35,7 @@ from porcelain.dataset import Record, load_dataset, write_metadata
 from porcelain.prompts import prompt_for
 from training.data.split import Split, write_split
 from training.generator.lora.model import choose_precision
-from training.generator.lora.preparation import Run, set_up
+from training.generator.lora.preparation import LoraRun, prepare_run
 from training.generator.lora.settings import LoraSettings
 from training.generator.lora.trainer import Reporter
 
@@ -88,7 +88,7 @@ def write_photographs(folder: Path, source: Path | None, count: int, side: int) 
     write_split(folder / "split.json", Split(names, 0, (1.0, 0.0, 0.0), digest))
 
 
-def example_of(run: Run, data: Path, precision: str) -> ExampleTrainer:
+def example_of(run: LoraRun, data: Path, precision: str) -> ExampleTrainer:
     """The example's trainer for the same model, pictures and random numbers."""
     settings = run.trainer.settings
     return ExampleTrainer(
@@ -117,7 +117,7 @@ class Contestant:
     turns: Turns = field(default_factory=Turns)
 
 
-def contestant_of(run: Run) -> Contestant:
+def contestant_of(run: LoraRun) -> Contestant:
     """Ours, as a run has been set up."""
     trainer = run.trainer
     stream = trainer.batches(range(trainer.settings.total_steps()))
@@ -227,7 +227,7 @@ def _compare(folder: Path, settings: LoraSettings, steps: int, rounds: int) -> N
     def encoding(done: int, total: int) -> None:
         (ended if done == total else begun).append(time.perf_counter())
 
-    same = set_up(
+    same = prepare_run(
         data, folder / "same", settings, cache=cache, reporter=Reporter(encoding=encoding)
     )
     example = example_of(same, data, settings.mixed_precision)
@@ -235,7 +235,7 @@ def _compare(folder: Path, settings: LoraSettings, steps: int, rounds: int) -> N
     default = choose_precision("auto", same.trainer.device)
     if default != settings.mixed_precision:
         changed = settings.model_copy(update={"mixed_precision": default})
-        ours.append(contestant_of(set_up(data, folder / "default", changed, cache=cache)))
+        ours.append(contestant_of(prepare_run(data, folder / "default", changed, cache=cache)))
     theirs = Contestant(f"diffusers' example, {example.precision}", example.step, example.losses)
     for one in (theirs, *ours):
         one.step()

@@ -16,8 +16,8 @@ from porcelain.vocabulary import TASKS
 from training.classifier.evaluation.inference import ProgressCallback
 from training.data.allotment import Kind
 from training.data.fingerprints import Fingerprint, fingerprint
-from training.generator.evaluation.context import EvaluationSettings, Ruler
-from training.generator.evaluation.features import ClassifierSpace, Space, described
+from training.generator.evaluation.context import EvaluationContext, EvaluationSettings
+from training.generator.evaluation.features import ClassifierSpace, FeatureSpace, features_of
 from training.generator.evaluation.groups import (
     Group,
     Rows,
@@ -36,11 +36,11 @@ from training.generator.evaluation.results import (
 from training.generator.synthesis.checks import read_labels
 from training.generator.synthesis.copies import (
     CopyThresholds,
-    Looks,
+    Descriptors,
+    descriptors_of,
     groups_of,
     learn_thresholds,
-    looks_of,
-    nearness,
+    pair_distances,
 )
 from training.generator.synthesis.plan import labels_of
 from training.generator.synthesis.results import ModelName
@@ -57,7 +57,7 @@ class PictureSet:
         prints: What reading them told.
         kinds: What they show, or are to show.
         features: In the space that distances are measured in, [N, F].
-        looks: What copies are recognised by.
+        descriptors: What copies are recognised by.
         right: Per task, whether the classifier reads the label: 1, 0, or -1 where there is no
             label or none that it was taught, [N].
         extra: Pictures drawn beside the others because they are rare, [N]; None without such.
@@ -67,7 +67,7 @@ class PictureSet:
     prints: tuple[Fingerprint, ...]
     kinds: tuple[Kind, ...]
     features: npt.NDArray[np.float32]
-    looks: Looks
+    descriptors: Descriptors
     right: Mapping[str, npt.NDArray[np.int8]]
     extra: npt.NDArray[np.bool_] | None = None
 
@@ -82,17 +82,17 @@ class PictureSet:
             tuple(self.prints[row] for row in chosen),
             tuple(self.kinds[row] for row in chosen),
             self.features[chosen],
-            self.looks.take(chosen),
+            self.descriptors.take(chosen),
             {task: values[chosen] for task, values in self.right.items()},
             None if self.extra is None else self.extra[chosen],
         )
 
 
-def describe_set(
+def read_picture_set(
     paths: Sequence[Path],
     names: Sequence[str],
     kinds: Sequence[Kind],
-    space: Space,
+    space: FeatureSpace,
     reader: ClassifierSpace | None,
     on_progress: ProgressCallback | None = None,
     extra: npt.NDArray[np.bool_] | None = None,
@@ -116,7 +116,7 @@ def describe_set(
         answers = reader.answers([paths[i] for i in good], _part(on_progress, 1, passes))
         good = [good[i] for i in answers.readable]
     if answers is not None and reader is space:
-        found = described(answers)
+        found = features_of(answers)
     else:
         found = space.describe([paths[i] for i in good], _part(on_progress, passes - 1, passes))
         if len(found.readable) < len(good):
@@ -134,7 +134,7 @@ def describe_set(
         tuple(prints[i] for i in good),
         tuple(chosen),
         found.features,
-        looks_of([prints[i] for i in good], features),
+        descriptors_of([prints[i] for i in good], features),
         right,
         None if extra is None else extra[good],
     )
@@ -223,7 +223,7 @@ def mean_measures(measures: Sequence[Measures]) -> Measures:
 
 
 def find_copies(
-    pictures: Looks, photographs: Looks, thresholds: CopyThresholds
+    pictures: Descriptors, photographs: Descriptors, thresholds: CopyThresholds
 ) -> tuple[npt.NDArray[np.bool_], list[Copy]]:
     """Which pictures copy a photograph, and which one.
 
@@ -233,7 +233,7 @@ def find_copies(
     flags, found = [], []
     for start in range(0, len(pictures), _BLOCK):
         part = pictures.take(range(start, min(start + _BLOCK, len(pictures))))
-        near = nearness(part, photographs)
+        near = pair_distances(part, photographs)
         copies = near.copies(thresholds)
         flags.append(copies.any(axis=1))
         for row in np.flatnonzero(flags[-1]):
@@ -264,7 +264,7 @@ _HALVINGS = 5
 
 def compare(
     settings: EvaluationSettings,
-    ruler: Ruler,
+    context: EvaluationContext,
     training: PictureSet,
     others: Mapping[str, PictureSet],
 ) -> GeneratorEvaluation:
@@ -272,39 +272,41 @@ def compare(
 
     Args:
         settings: Of the evaluation.
-        ruler: What to measure with.
+        context: What to measure with.
         training: The photographs of the training part.
         others: The sets, by the names in `VARIANTS`.
     """
     rare = rare_labels(training.kinds)
-    by_name = {record.file_name: record for record in ruler.photographs.records}
+    by_name = {record.file_name: record for record in context.photographs.records}
     objects = groups_of([by_name[item.name] for item in training.prints], training.prints)
-    learned = learn_thresholds(training.looks, objects, settings.copy_quantile)
+    learned = learn_thresholds(training.descriptors, objects, settings.copy_quantile)
     # Without features, so that the count does not depend on who reads the labels: what a synthesis
     # kept is judged as it was then, by whatever classifier.
     thresholds = replace(learned, features=None)
     copies: dict[str, list[Copy]] = {}
     copied = {}
     for name, pictures in others.items():
-        copied[name], copies[name] = find_copies(pictures.looks, training.looks, thresholds)
+        copied[name], copies[name] = find_copies(
+            pictures.descriptors, training.descriptors, thresholds
+        )
     groups = [
         _compare_group(group, training, objects, others, copied, rare, settings.seed)
         for group in groups_of_photographs(training.kinds, rare)
     ]
     return GeneratorEvaluation(
-        generator=ModelName.of(ruler.bundle),
-        base=ruler.bundle.generator.base.reference,
-        space=ruler.space.name,
-        classifier=None if ruler.classifier is None else ModelName.of(ruler.classifier),
-        data_digest=ruler.photographs.digest(),
-        longest_side=ruler.longest_side,
-        sampling=ruler.bundle.generator.sampling,
+        generator=ModelName.of(context.bundle),
+        base=context.bundle.generator.base.reference,
+        space=context.space.name,
+        classifier=None if context.classifier is None else ModelName.of(context.classifier),
+        data_digest=context.photographs.digest(),
+        longest_side=context.longest_side,
+        sampling=context.bundle.generator.sampling,
         seed=settings.seed,
         variants={name: VARIANTS[name] for name in (HALVES, *others)},
         rare={task: sorted(labels) for task, labels in rare.items()},
         groups=groups,
         copies=copies,
-        warnings=list(ruler.warnings),
+        warnings=list(context.warnings),
     )
 
 

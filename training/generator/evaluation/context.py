@@ -14,7 +14,7 @@ from porcelain.dataset import Dataset
 from porcelain.errors import UserError
 from porcelain.predictor import Predictor
 from training.data.split import Split
-from training.generator.evaluation.features import BackboneSpace, ClassifierSpace, Space
+from training.generator.evaluation.features import BackboneSpace, ClassifierSpace, FeatureSpace
 from training.generator.synthesis.copies import QUANTILE
 from training.generator.synthesis.plan import KindCounts
 from training.generator.synthesis.sources import open_sources
@@ -76,7 +76,7 @@ class EvaluationInputs:
 
 
 @dataclass(frozen=True)
-class Ruler:
+class EvaluationContext:
     """What sets are measured with.
 
     Attributes:
@@ -97,12 +97,12 @@ class Ruler:
     known: KindCounts
     classifier: Bundle | None
     reader: ClassifierSpace | None
-    space: Space
+    space: FeatureSpace
     longest_side: int | None
     warnings: tuple[str, ...]
 
 
-def open_ruler(inputs: EvaluationInputs, settings: EvaluationSettings) -> Ruler:
+def open_evaluation(inputs: EvaluationInputs, settings: EvaluationSettings) -> EvaluationContext:
     """Load all that is read, save the pictures.
 
     Raises:
@@ -122,7 +122,7 @@ def open_ruler(inputs: EvaluationInputs, settings: EvaluationSettings) -> Ruler:
         reader = ClassifierSpace(predictor, graph, longest)
     else:
         warnings.append("No classifier: label agreement is not measured. Give --classifier.")
-    return Ruler(
+    return EvaluationContext(
         bundle=sources.bundle,
         photographs=sources.photographs,
         split=sources.split,
@@ -137,7 +137,7 @@ def open_ruler(inputs: EvaluationInputs, settings: EvaluationSettings) -> Ruler:
 
 def _space(
     inputs: EvaluationInputs, reader: ClassifierSpace | None, longest_side: int | None
-) -> Space:
+) -> FeatureSpace:
     if inputs.backbone is not None:
         if inputs.pretrained is None:
             raise UserError("--backbone needs --pretrained, a safetensors file of its weights.")

@@ -31,20 +31,20 @@ from training.generator.evaluation.comparison import (
     VARIANTS,
     PictureSet,
     compare,
-    describe_set,
+    read_picture_set,
 )
 from training.generator.evaluation.context import (
+    EvaluationContext,
     EvaluationInputs,
     EvaluationSettings,
-    Ruler,
-    open_ruler,
+    open_evaluation,
 )
 from training.generator.evaluation.groups import (
     Group,
     Sampled,
     load_tuned,
     load_untuned,
-    plan_drawing,
+    plan_samples,
     rare_labels,
     rows_of,
     sample_variant,
@@ -248,20 +248,20 @@ def evaluate_generator(
         raise UserError("--count 0 samples nothing; give --synthetic, or a count.")
     if out is not None:
         check_free(out, overwrite, inputs.paths())
-    ruler = open_ruler(inputs, settings)
-    for warning in ruler.warnings:
+    context = open_evaluation(inputs, settings)
+    for warning in context.warnings:
         reporter.message(warning)
-    names = ruler.split.names
-    training = _describe_photographs(ruler, names["train"], "train", reporter)
+    names = context.split.names
+    training = _read_photographs(context, names["train"], "train", reporter)
     judged = (*names["validation"], *names["test"])
-    others = {HELD_OUT: _describe_photographs(ruler, judged, HELD_OUT, reporter)}
+    others = {HELD_OUT: _read_photographs(context, judged, HELD_OUT, reporter)}
     with _work_folder(out) as work:
-        for name, sampled in _sample(inputs, settings, ruler, training, work, reporter):
-            others[name] = _describe_sampled(name, sampled, ruler, reporter)
+        for name, sampled in _sample(inputs, settings, context, training, work, reporter):
+            others[name] = _read_sampled(name, sampled, context, reporter)
         if inputs.synthetic is not None:
-            others[FOLDER] = _describe_folder(inputs.synthetic, ruler, reporter)
+            others[FOLDER] = _read_folder(inputs.synthetic, context, reporter)
         others = {name: others[name] for name in VARIANTS if name in others and len(others[name])}
-        evaluation = compare(settings, ruler, training, others)
+        evaluation = compare(settings, context, training, others)
         if out is not None:
             _write(out, overwrite, evaluation, training, others)
     return evaluation
@@ -282,14 +282,16 @@ def _write(
         write_text(folder / REPORT_FILE, page)
 
 
-def _describe_photographs(
-    ruler: Ruler, names: tuple[str, ...], what: str, reporter: EvaluationReporter
+def _read_photographs(
+    context: EvaluationContext, names: tuple[str, ...], what: str, reporter: EvaluationReporter
 ) -> PictureSet:
-    dataset = subset(ruler.photographs, names)
-    return _describe_dataset(dataset, f"Reading photographs ({what})", ruler, reporter)
+    dataset = subset(context.photographs, names)
+    return _read_dataset(dataset, f"Reading photographs ({what})", context, reporter)
 
 
-def _describe_folder(folder: Path, ruler: Ruler, reporter: EvaluationReporter) -> PictureSet:
+def _read_folder(
+    folder: Path, context: EvaluationContext, reporter: EvaluationReporter
+) -> PictureSet:
     dataset = load_dataset(folder)
     real = next((record for record in dataset.records if not record.synthetic), None)
     if real is not None:
@@ -297,33 +299,33 @@ def _describe_folder(folder: Path, ruler: Ruler, reporter: EvaluationReporter) -
             f"{folder} holds {real.file_name}, which is not declared synthetic; --synthetic takes "
             "a folder of generated pictures alone."
         )
-    return _describe_dataset(dataset, f"Reading pictures ({FOLDER})", ruler, reporter)
+    return _read_dataset(dataset, f"Reading pictures ({FOLDER})", context, reporter)
 
 
-def _describe_dataset(
-    dataset: Dataset, what: str, ruler: Ruler, reporter: EvaluationReporter
+def _read_dataset(
+    dataset: Dataset, what: str, context: EvaluationContext, reporter: EvaluationReporter
 ) -> PictureSet:
-    return describe_set(
+    return read_picture_set(
         [dataset.path(record) for record in dataset.records],
         [record.file_name for record in dataset.records],
         [kind_of(record.labels) for record in dataset.records],
-        ruler.space,
-        ruler.reader,
+        context.space,
+        context.reader,
         lambda done, total: reporter.progress(what, done, total, ""),
     )
 
 
-def _describe_sampled(
-    name: str, sampled: Sampled, ruler: Ruler, reporter: EvaluationReporter
+def _read_sampled(
+    name: str, sampled: Sampled, context: EvaluationContext, reporter: EvaluationReporter
 ) -> PictureSet:
-    return describe_set(
+    return read_picture_set(
         sampled.paths,
-        [candidate.name for candidate in sampled.drawing.candidates],
-        [candidate.kind for candidate in sampled.drawing.candidates],
-        ruler.space,
-        ruler.reader,
+        [candidate.name for candidate in sampled.plan.candidates],
+        [candidate.kind for candidate in sampled.plan.candidates],
+        context.space,
+        context.reader,
         lambda done, total: reporter.progress(f"Reading pictures ({name})", done, total, ""),
-        sampled.drawing.extra,
+        sampled.plan.extra,
     )
 
 
@@ -342,7 +344,7 @@ def _work_folder(out: Path | None) -> Iterator[Path]:
 def _sample(
     inputs: EvaluationInputs,
     settings: EvaluationSettings,
-    ruler: Ruler,
+    context: EvaluationContext,
     training: PictureSet,
     work: Path,
     reporter: EvaluationReporter,
@@ -350,16 +352,16 @@ def _sample(
     """The pictures of each variant that is sampled, all with the same prompts and seeds."""
     if settings.count == 0:
         return
-    bundle = ruler.bundle
-    able = [kind for kind in training.kinds if kind in ruler.known]
+    bundle = context.bundle
+    able = [kind for kind in training.kinds if kind in context.known]
     rare = rare_labels(training.kinds)
-    drawing = plan_drawing(bundle, able, rare, settings.count, settings.seed)
+    plan = plan_samples(bundle, able, rare, settings.count, settings.seed)
     variants = {LORA: (load_tuned, bundle.manifest.digest())}
     if settings.base_too:
         variants[BASE] = load_untuned, bundle.generator.base.digest
     for name, (load, digest) in variants.items():
         sampled = sample_variant(
-            drawing,
+            plan,
             work / name,
             partial(load, bundle, inputs.base, inputs.device),
             sampling=bundle.generator.sampling,

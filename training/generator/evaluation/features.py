@@ -27,7 +27,7 @@ _RULE: ResizeRule = "letterbox-crop"
 
 
 @dataclass(frozen=True)
-class Described:
+class ExtractedFeatures:
     """What a space says of readable pictures.
 
     Attributes:
@@ -39,7 +39,7 @@ class Described:
     features: Features
 
 
-class Space(Protocol):
+class FeatureSpace(Protocol):
     """Turns picture files into features.
 
     Attributes:
@@ -50,7 +50,7 @@ class Space(Protocol):
 
     def describe(
         self, paths: Sequence[Path], on_progress: ProgressCallback | None = None
-    ) -> Described:
+    ) -> ExtractedFeatures:
         """Features of every file that can be read."""
         ...
 
@@ -59,7 +59,7 @@ class ClassifierSpace:
     """The shared features of a classifier bundle; its probabilities come with them.
 
     Attributes:
-        name: See `Space`.
+        name: See `FeatureSpace`.
         classes: The classifier's labels per task, in index order.
     """
 
@@ -87,9 +87,9 @@ class ClassifierSpace:
 
     def describe(
         self, paths: Sequence[Path], on_progress: ProgressCallback | None = None
-    ) -> Described:
+    ) -> ExtractedFeatures:
         """As `Space.describe`."""
-        return described(self.answers(paths, on_progress))
+        return features_of(self.answers(paths, on_progress))
 
 
 class BackboneSpace:
@@ -119,7 +119,7 @@ class BackboneSpace:
 
     def describe(
         self, paths: Sequence[Path], on_progress: ProgressCallback | None = None
-    ) -> Described:
+    ) -> ExtractedFeatures:
         """As `Space.describe`."""
         readable: list[int] = []
         parts: list[Features] = []
@@ -133,7 +133,7 @@ class BackboneSpace:
             if on_progress is not None:
                 on_progress(done, len(paths))
         features = np.concatenate(parts) if parts else np.zeros((0, 0), dtype=np.float32)
-        return Described(np.asarray(readable, dtype=np.int64), features)
+        return ExtractedFeatures(np.asarray(readable, dtype=np.int64), features)
 
     def _features(self, pictures: npt.NDArray[np.uint8]) -> Features:
         import torch
@@ -149,12 +149,12 @@ class BackboneSpace:
         return features
 
 
-def described(answers: Answers) -> Described:
+def features_of(answers: Answers) -> ExtractedFeatures:
     """The features among a classifier's answers."""
     features = answers.features
     if features is None:
         features = np.zeros((0, 0), dtype=np.float32)
-    return Described(answers.readable, features)
+    return ExtractedFeatures(answers.readable, features)
 
 
 def loader(size: int, rule: ResizeRule, longest_side: int | None) -> Callable[[Path], Pixels]:

@@ -51,7 +51,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SampleCounts:
     """How often each kind is to be sampled.
 
     Attributes:
@@ -95,9 +95,9 @@ def groups_of_photographs(
             yield Group(f"{task} {label}", task, label, label in rare[task])
 
 
-def draw_kinds(
+def draw_sample_counts(
     kinds: Sequence[Kind], rare: Mapping[str, frozenset[str]], count: int, seed: int
-) -> Drawn:
+) -> SampleCounts:
     """Draw what to sample, so that a class's pictures are as mixed as its photographs.
 
     Args:
@@ -109,7 +109,7 @@ def draw_kinds(
     rng = np.random.default_rng(seed)
     named = [kind for kind in kinds if any(kind)]
     few = [kind for kind in named if is_rare(kind, rare)]
-    return Drawn(_draw(named, count, rng), _draw(few, count, rng))
+    return SampleCounts(_draw(named, count, rng), _draw(few, count, rng))
 
 
 def rows_of(
@@ -147,7 +147,7 @@ SampleProgress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
-class Drawing:
+class SamplingPlan:
     """What is to be sampled.
 
     Attributes:
@@ -164,16 +164,16 @@ class Sampled:
     """Pictures that were sampled: their files, [N], and what they are to show."""
 
     paths: tuple[Path, ...]
-    drawing: Drawing
+    plan: SamplingPlan
 
 
-def plan_drawing(
+def plan_samples(
     bundle: Bundle,
     kinds: Sequence[Kind],
     rare: Mapping[str, frozenset[str]],
     count: int,
     seed: int,
-) -> Drawing:
+) -> SamplingPlan:
     """Draw what to sample from the kinds of the training photographs.
 
     Args:
@@ -183,20 +183,20 @@ def plan_drawing(
         count: Pictures of all kinds, and as many again of rare ones.
         seed: Of draw and pictures.
     """
-    drawn = draw_kinds(kinds, rare, count, seed)
+    counts = draw_sample_counts(kinds, rare, count, seed)
     taxonomy, template = load_taxonomy(bundle.path), bundle.generator.prompt_template
     candidates, extra = [], []
-    for kind in sorted({*drawn.alike, *drawn.rare}, key=lambda kind: [x or "" for x in kind]):
+    for kind in sorted({*counts.alike, *counts.rare}, key=lambda kind: [x or "" for x in kind]):
         prompt = prompt_for(labels_of(kind), taxonomy, template)
-        alike = drawn.alike.get(kind, 0)
-        for attempt in range(alike + drawn.rare.get(kind, 0)):
+        alike = counts.alike.get(kind, 0)
+        for attempt in range(alike + counts.rare.get(kind, 0)):
             candidates.append(Candidate(kind, attempt, prompt, seed_of(seed, kind, attempt)))
             extra.append(attempt >= alike)
-    return Drawing(tuple(candidates), np.asarray(extra, dtype=np.bool_))
+    return SamplingPlan(tuple(candidates), np.asarray(extra, dtype=np.bool_))
 
 
 def sample_variant(
-    drawing: Drawing,
+    plan: SamplingPlan,
     folder: Path,
     load: Callable[[], Sampler],
     *,
@@ -209,7 +209,7 @@ def sample_variant(
     """Sample pictures into a folder, or find them there.
 
     Args:
-        drawing: What to sample.
+        plan: What to sample.
         folder: For the files; those of another generator or another way of sampling are removed.
         load: Makes the sampler.
         sampling: Steps, guidance and size.
@@ -224,13 +224,13 @@ def sample_variant(
     paths: list[Path] = []
 
     def stepped(step: int, steps: int) -> bool:
-        on_progress(len(paths), len(drawing.candidates), f"step {step}/{steps}")
+        on_progress(len(paths), len(plan.candidates), f"step {step}/{steps}")
         return True
 
-    for start in range(0, len(drawing.candidates), batch_size):
-        paths += store.fetch(drawing.candidates[start : start + batch_size], stepped)
-        on_progress(len(paths), len(drawing.candidates), "")
-    return Sampled(tuple(paths), drawing)
+    for start in range(0, len(plan.candidates), batch_size):
+        paths += store.fetch(plan.candidates[start : start + batch_size], stepped)
+        on_progress(len(paths), len(plan.candidates), "")
+    return Sampled(tuple(paths), plan)
 
 
 def load_tuned(bundle: Bundle, base: str | None, device: str) -> Sampler:

@@ -117,7 +117,7 @@ class LatentStore:
         self._values[index, :, _DEVIATION] = deviation.float().cpu().numpy()
         self._states[index] = _DONE
 
-    def give_up(self, index: int) -> None:
+    def mark_unreadable(self, index: int) -> None:
         """Note that a picture cannot be read."""
         self._states[index] = _UNUSABLE
 
@@ -167,7 +167,7 @@ def encode_pictures(
         on_progress(done, total)
     for count, (index, pixels) in enumerate(_decoded(paths, mine, key), start=1):
         if isinstance(pixels, str):
-            store.give_up(index)
+            store.mark_unreadable(index)
             if on_fault is not None:
                 on_fault(paths[index], pixels)
         else:
@@ -221,7 +221,7 @@ def token_ids(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> Tens
     return ids
 
 
-def cut_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> list[str]:
+def truncated_prompts(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> list[str]:
     """The prompts that are longer than the text encoder reads."""
     longest = int(pipeline.tokenizer.model_max_length)
     return [p for p in prompts if len(pipeline.tokenizer(p).input_ids) > longest]

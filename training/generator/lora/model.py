@@ -168,7 +168,7 @@ class Denoiser(nn.Module):
             answer: Tensor = self.unet(noisy, timesteps, texts, return_dict=False)[0]
         return answer
 
-    def save_memory(self) -> None:
+    def enable_gradient_checkpointing(self) -> None:
         """Compute activations again in the backward pass instead of keeping them."""
         self.unet.enable_gradient_checkpointing()
         if self.text_encoder is not None:

@@ -43,7 +43,12 @@ from training.generator.lora.model import (
     save_adapters,
     update_sizes,
 )
-from training.generator.lora.preparation import Run, combinations_of, labels_that_occur, set_up
+from training.generator.lora.preparation import (
+    LoraRun,
+    combinations_of,
+    labels_that_occur,
+    prepare_run,
+)
 from training.generator.lora.settings import LoraSettings
 from training.generator.lora.trainer import LoraTrainer, Reporter, schedule_of
 from training.generator.lora.verification import Verification, verify
@@ -84,8 +89,8 @@ class Observer:
         if logs is not None:
             # What a run that was interrupted wrote after its last checkpoint is taken back.
             self._writer = SummaryWriter(str(logs), purge_step=trainer.loop.step + 1)
-        self._told = trainer.loop.step
-        self._when = time.monotonic()
+        self._reported = trainer.loop.step
+        self._reported_at = time.monotonic()
         total = settings.total_steps()
         # Evenly over the run, and in any case at its end: the bundle has that one.
         marks = np.linspace(0, total, settings.previews + 1)[1:].round()
@@ -94,8 +99,8 @@ class Observer:
     def __call__(self, step: int) -> None:
         """Look, after so many steps."""
         last = step == self._trainer.settings.total_steps()
-        if last or step in self._previews or time.monotonic() - self._when >= REPORT_SECONDS:
-            self._tell(step)
+        if last or step in self._previews or time.monotonic() - self._reported_at >= REPORT_SECONDS:
+            self._report(step)
         if step in self._previews:
             self._preview(step)
 
@@ -104,22 +109,24 @@ class Observer:
         if self._writer is not None:
             self._writer.close()
 
-    def _tell(self, step: int) -> None:
+    def _report(self, step: int) -> None:
         history = self._trainer.loop.settle()
         settings = self._trainer.settings
         self._reporter.step(
-            step, settings.total_steps(), history.recent_loss(max(1, step - self._told))
+            step, settings.total_steps(), history.recent_loss(max(1, step - self._reported))
         )
         if self._writer is not None:
-            seconds = max(1e-9, time.monotonic() - self._when)
+            seconds = max(1e-9, time.monotonic() - self._reported_at)
             schedule = schedule_of(settings)
-            for done in range(self._told + 1, step + 1):
+            for done in range(self._reported + 1, step + 1):
                 self._writer.add_scalar("train/loss", history.losses[done - 1], done)
                 self._writer.add_scalar("train/gradient_norm", history.norms[done - 1], done)
                 rate = settings.peak_rate() * schedule.factor(done - 1)
                 self._writer.add_scalar("train/learning_rate", rate, done)
-            self._writer.add_scalar("train/steps_per_second", (step - self._told) / seconds, step)
-        self._told, self._when = step, time.monotonic()
+            self._writer.add_scalar(
+                "train/steps_per_second", (step - self._reported) / seconds, step
+            )
+        self._reported, self._reported_at = step, time.monotonic()
 
     def _preview(self, step: int) -> None:
         sheet = self.sample_grid()
@@ -130,7 +137,7 @@ class Observer:
             for layer, size in update_sizes(self._trainer.pipeline).items():
                 self._writer.add_scalar(f"mean_update/{layer}", size, step)
         self._reporter.preview(file)
-        self._when = time.monotonic()  # sampling is not training
+        self._reported_at = time.monotonic()  # sampling is not training
 
     def sample_grid(self) -> Image.Image:
         """A grid by the model as it is."""
@@ -158,7 +165,7 @@ GRID_FILE = "grid.png"
 TRAINING_FILE = "training.json"
 
 
-def write_generator(folder: Path, run: Run, name: str) -> Verification:
+def write_generator(folder: Path, run: LoraRun, name: str) -> Verification:
     """Save the adapters, prove them in a fresh process, and write the bundle's other files.
 
     Args:
@@ -257,7 +264,7 @@ def train_generator(
     check_free(out, overwrite, [data, Path(settings.base), *([cache] if cache else [])])
     refuse_misleading(data, split)
     work = out.parent / f".{out.name}.training"
-    run = set_up(data, work, settings, split=split, cache=cache, reporter=reporter)
+    run = prepare_run(data, work, settings, split=split, cache=cache, reporter=reporter)
     fit(run, reporter, logs)
     accelerator = run.trainer.accelerator
     if accelerator.is_main_process:
@@ -269,7 +276,7 @@ def train_generator(
     return load_bundle(out, "generator")
 
 
-def fit(run: Run, reporter: Reporter | None = None, logs: Path | None = None) -> None:
+def fit(run: LoraRun, reporter: Reporter | None = None, logs: Path | None = None) -> None:
     """Train to the last step, with sample grids on the way.
 
     Args:

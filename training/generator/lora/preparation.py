@@ -24,11 +24,11 @@ from training.generator.lora.inputs import (
     LatentKey,
     LatentStore,
     TrainingInputs,
-    cut_prompts,
     embed,
     encode_pictures,
     rarity_weights,
     token_ids,
+    truncated_prompts,
 )
 from training.generator.lora.model import add_adapters, choose_precision
 from training.generator.lora.settings import LoraSettings
@@ -37,7 +37,7 @@ from training.generator.synthesis.plan import count_records, labels_of, task_cou
 from training.processes import open_accelerator
 
 
-def photographs_to_learn(
+def training_photographs(
     dataset: Dataset, split: Split, message: Callable[[str], None] = lambda text: None
 ) -> Dataset:
     """The training part without generated pictures, which would teach a model its own faults.
@@ -166,7 +166,7 @@ def prepare_inputs(
     records = tuple(photographs.records[row] for row in rows)
     described = [prompt_for(record.labels, taxonomy, settings.template) for record in records]
     prompts = ["", *sorted(set(described) - {""})]
-    _warn_of_cut(pipeline, prompts, reporter)
+    _warn_of_truncation(pipeline, prompts, reporter)
     if settings.text_encoder:
         texts = token_ids(pipeline, prompts)
     else:
@@ -214,10 +214,10 @@ def _latents(
     return store
 
 
-def _warn_of_cut(
+def _warn_of_truncation(
     pipeline: StableDiffusionPipeline, prompts: Sequence[str], reporter: Reporter
 ) -> None:
-    cut = cut_prompts(pipeline, prompts)
+    cut = truncated_prompts(pipeline, prompts)
     if cut:
         reporter.message(
             f"{len(cut)} prompts are longer than the text encoder reads and lose their end, such "
@@ -226,7 +226,7 @@ def _warn_of_cut(
 
 
 @dataclass(frozen=True)
-class Run:
+class LoraRun:
     """A LoRA, trained or about to be.
 
     Attributes:
@@ -259,7 +259,7 @@ class Run:
         return prompts or [""]
 
 
-def set_up(
+def prepare_run(
     data: Path,
     work: Path,
     settings: LoraSettings,
@@ -267,7 +267,7 @@ def set_up(
     split: Path | None = None,
     cache: Path | None = None,
     reporter: Reporter | None = None,
-) -> Run:
+) -> LoraRun:
     """Everything up to the first step: split, base, encoded pictures and prompts, adapters.
 
     Args:
@@ -288,7 +288,7 @@ def set_up(
     reporter = reporter if reporter and accelerator.is_main_process else Reporter()
     dataset, taxonomy = load_dataset(data), load_taxonomy(data)
     parts = split_or_make(dataset, split, seed=settings.seed)
-    photographs = photographs_to_learn(dataset, parts, reporter.message)
+    photographs = training_photographs(dataset, parts, reporter.message)
     digest = photographs.digest()
     with accelerator.local_main_process_first():  # the others find what it has downloaded
         base = find_base(settings.base)
@@ -320,4 +320,4 @@ def set_up(
     if not settings.text_encoder:
         pipeline.text_encoder.to("cpu")
     trainer = LoraTrainer(pipeline, inputs, settings, folder, accelerator)
-    return Run(trainer, base, dataset.root, records, digest, parts, taxonomy, folder)
+    return LoraRun(trainer, base, dataset.root, records, digest, parts, taxonomy, folder)

@@ -161,7 +161,7 @@ class LoraTrainer:
         dtype = DTYPES[settings.mixed_precision]
         self.denoiser = Denoiser(pipeline, dtype, text_encoder=settings.text_encoder)
         if settings.gradient_checkpointing:
-            self.denoiser.save_memory()
+            self.denoiser.enable_gradient_checkpointing()
         if self.device.type == "cuda":  # the layout that tensor cores want
             self.denoiser.unet.to(memory_format=torch.channels_last)
         self.denoiser.to(self.device).train()

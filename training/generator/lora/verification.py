@@ -81,7 +81,7 @@ def verify(
             or not the trained model's.
     """
     brief = Sampling(min(_STEPS, sampling.steps), sampling.guidance_scale, sampling.size)
-    with ready_to_sample(pipeline, device), exact():
+    with ready_to_sample(pipeline, device), true_float32():
         trained = sample(pipeline, [prompt], brief, seed=0)[0]
         set_adapters(pipeline, enabled=False)
         untrained = sample(pipeline, [prompt], brief, seed=0)[0]
@@ -175,13 +175,13 @@ def answer(request: dict[str, Any]) -> Floats:
         getattr(pipeline, name).to(getattr(torch, request["frozen"])).to(torch.float32)
     pipeline.load_lora_weights(lora.parent, weight_name=lora.name)
     pipeline.to(request["device"])
-    with exact():
+    with true_float32():
         pictures = sample(pipeline, [request["prompt"]], Sampling(**request["sampling"]), seed=0)
     picture: Floats = pictures[0]
     return picture
 
 
-def exact() -> AbstractContextManager[None]:
+def true_float32() -> AbstractContextManager[None]:
     """Convolutions in true float32, which a GPU otherwise rounds to ten bits."""
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 

@@ -40,11 +40,11 @@ from training.generator.pretraining.settings import (
     StageSettings,
 )
 from training.generator.pretraining.stage import (
+    InitialWeights,
     Objective,
     RunContext,
     StageStats,
-    Start,
-    goes_on,
+    continues_base,
     step_generator,
     train_stage,
 )
@@ -231,8 +231,8 @@ class DecoderObjective:
             terms["perceptual"] = settings.perceptual_weight * distance
         if self.adversary is not None:
             self.adversary.learn((pictures, real), (output, decoded))
-            objection = self.adversary.objection(output, decoded)
-            terms["adversarial"] = self._adversarial_weight(step) * objection
+            generator_loss = self.adversary.generator_loss(output, decoded)
+            terms["adversarial"] = self._adversarial_weight(step) * generator_loss
         return terms
 
     def _adversarial_weight(self, step: int) -> float:
@@ -240,7 +240,7 @@ class DecoderObjective:
         return self.settings.adversarial_weight * min(1.0, step / self.settings.adversarial_steps)
 
 
-def learns_alone(autoencoder: AutoencoderKL) -> AutoencoderKL:
+def freeze_encoder(autoencoder: AutoencoderKL) -> AutoencoderKL:
     """The same autoencoder in single precision, with gradients for its decoder alone."""
     autoencoder.float().requires_grad_(False)
     for part in (autoencoder.post_quant_conv, autoencoder.decoder):
@@ -276,7 +276,7 @@ def run_autoencoder_stage(
     training: Pixels,
     held_out: Pixels,
     distance: FeatureDistance | None,
-    start: Start | None,
+    start: InitialWeights | None,
 ) -> AutoencoderResult:
     """Leave a normalised autoencoder and the training pictures' latents in the work folder.
 
@@ -302,7 +302,7 @@ def _encoder(
     training: Pixels,
     shown: Pixels,
     distance: FeatureDistance | None,
-    start: Start | None,
+    start: InitialWeights | None,
 ) -> tuple[AutoencoderKL, StageStats]:
     """Train an autoencoder or take one, and fix the latents."""
     folder = context.work / AUTOENCODER_FOLDER
@@ -324,7 +324,7 @@ def _encoder(
         training,
         lambda done, total: context.reporter.preparing("encoding pictures", done, total),
     )
-    if not goes_on(start):
+    if not continues_base(start):
         mean, deviation = channel_statistics(means, variance)
         fold_normalisation(autoencoder, mean, deviation)
         means = (means - mean.view(1, 1, -1, 1, 1)) / deviation.view(1, 1, -1, 1, 1)
@@ -353,7 +353,7 @@ def _decoder(
     if settings.adversarial_weight > 0:
         channels = [] if distance is None else distance.channels
         adversary = Adversary(settings, channels, context.device)
-    learns_alone(autoencoder)
+    freeze_encoder(autoencoder)
     objective = DecoderObjective(
         autoencoder,
         training,

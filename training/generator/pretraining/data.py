@@ -163,7 +163,7 @@ MOST_HELD_OUT = 256
 
 
 @dataclass(frozen=True)
-class Material:
+class PretrainingData:
     """A dataset whose split is decided; no picture has been decoded yet.
 
     Attributes:
@@ -184,7 +184,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Part:
+class DecodedPictures:
     """Decoded pictures uint8 [N, H, W, 3] and their rows."""
 
     pixels: Pixels
@@ -194,7 +194,7 @@ class Part:
         return len(self.records)
 
 
-def gather_material(data: Path, split: Path | None, seed: int) -> Material:
+def load_pretraining_data(data: Path, split: Path | None, seed: int) -> PretrainingData:
     """Read a dataset folder and decide what is learned from.
 
     Raises:
@@ -207,10 +207,12 @@ def gather_material(data: Path, split: Path | None, seed: int) -> Material:
     if not len(training):
         raise DatasetError(f"{data} has no training pictures; make another split.")
     held_out = subset(dataset, parts.names["validation"][:MOST_HELD_OUT])
-    return Material(dataset, dataset.digest(), parts, load_taxonomy(data), training, held_out)
+    return PretrainingData(
+        dataset, dataset.digest(), parts, load_taxonomy(data), training, held_out
+    )
 
 
-def decode_part(
+def decode_pictures(
     part: Dataset,
     name: str,
     size: int,
@@ -218,7 +220,7 @@ def decode_part(
     work: Path,
     on_fault: Callable[[str], None],
     on_progress: Callable[[int, int], None],
-) -> Part:
+) -> DecodedPictures:
     """Decode the pictures of one part; those that cannot be read are said and left out.
 
     Args:
@@ -241,6 +243,6 @@ def decode_part(
     for index, fault in pictures.unusable.items():
         on_fault(f"Left out {records[index].file_name}: {fault}")
     if not pictures.unusable:
-        return Part(pictures.pixels, tuple(records))
+        return DecodedPictures(pictures.pixels, tuple(records))
     usable = [i for i in range(len(records)) if i not in pictures.unusable]
-    return Part(np.asarray(pictures.pixels[usable]), tuple(records[i] for i in usable))
+    return DecodedPictures(np.asarray(pictures.pixels[usable]), tuple(records[i] for i in usable))

@@ -24,10 +24,10 @@ from training.generator.pretraining.model import (
 from training.generator.pretraining.report import GridPlan, sample_grid
 from training.generator.pretraining.settings import DiffusionSettings
 from training.generator.pretraining.stage import (
+    InitialWeights,
     RunContext,
     StageStats,
-    Start,
-    goes_on,
+    continues_base,
     latent_factor,
     step_generator,
     train_stage,
@@ -194,7 +194,7 @@ def run_diffusion_stage(
     latents: Tensor,
     captions: Captions,
     plan: GridPlan,
-    start: Start | None = None,
+    start: InitialWeights | None = None,
 ) -> DiffusionResult:
     """Train text encoder and UNet on latents and prompts.
 
@@ -225,11 +225,14 @@ def run_diffusion_stage(
 
 
 def build_denoiser(
-    context: RunContext, autoencoder: AutoencoderKL, tokenizer: CLIPTokenizer, start: Start | None
+    context: RunContext,
+    autoencoder: AutoencoderKL,
+    tokenizer: CLIPTokenizer,
+    start: InitialWeights | None,
 ) -> Denoiser:
     """Text encoder and UNet for the latents of this autoencoder: those of `start`, or random."""
     settings = context.settings.diffusion
-    if goes_on(start):
+    if continues_base(start):
         denoiser = Denoiser(*start.load_denoiser())
     else:
         size = context.settings.size // latent_factor(autoencoder)

@@ -324,7 +324,7 @@ class Adversary:
         self._optimizer.step()
         return loss.detach()
 
-    def objection(self, pictures: Tensor, maps: Sequence[Tensor]) -> Tensor:
+    def generator_loss(self, pictures: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """What a decoder has to lower to be taken for real; the discriminator does not learn.
 
         Args:

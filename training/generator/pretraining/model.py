@@ -26,7 +26,7 @@ LOG_VARIANCE = -6.0
 
 
 @torch.no_grad()
-def let_pictures_through(autoencoder: AutoencoderKL) -> None:
+def initialise_linear(autoencoder: AutoencoderKL) -> None:
     """Set all weights in place; what is random comes from torch's global generator.
 
     Args:
@@ -36,16 +36,16 @@ def let_pictures_through(autoencoder: AutoencoderKL) -> None:
         if isinstance(module, nn.Conv2d) and module.bias is not None:
             nn.init.zeros_(module.bias)
         if isinstance(module, ResnetBlock2D):
-            _leave_to_shortcut(module)
+            _zero_residual(module)
         elif isinstance(module, Downsample2D):
-            _average(module.conv)
+            _mean_pooling(module.conv)
         elif isinstance(module, Upsample2D):
             nn.init.dirac_(module.conv.weight)
     # Gains: about 1 after the first layer, and pictures of moderate contrast at the end.
-    _rotate(autoencoder.encoder.conv_in, gain=4.0)
-    _rotate(autoencoder.encoder.conv_out)
-    _rotate(autoencoder.decoder.conv_in)
-    _rotate(autoencoder.decoder.conv_out, gain=0.5)
+    _orthogonal(autoencoder.encoder.conv_in, gain=4.0)
+    _orthogonal(autoencoder.encoder.conv_out)
+    _orthogonal(autoencoder.decoder.conv_in)
+    _orthogonal(autoencoder.decoder.conv_out, gain=0.5)
     latents = autoencoder.config.latent_channels
     nn.init.dirac_(autoencoder.quant_conv.weight)
     autoencoder.quant_conv.weight[latents:] = 0.0
@@ -53,14 +53,14 @@ def let_pictures_through(autoencoder: AutoencoderKL) -> None:
     nn.init.dirac_(autoencoder.post_quant_conv.weight)
 
 
-def _leave_to_shortcut(block: ResnetBlock2D) -> None:
+def _zero_residual(block: ResnetBlock2D) -> None:
     nn.init.kaiming_normal_(block.conv1.weight, nonlinearity="relu")
     nn.init.zeros_(block.conv2.weight)
     if block.conv_shortcut is not None:
-        _rotate(block.conv_shortcut)
+        _orthogonal(block.conv_shortcut)
 
 
-def _rotate(convolution: nn.Conv2d, gain: float = 1.0) -> None:
+def _orthogonal(convolution: nn.Conv2d, gain: float = 1.0) -> None:
     """An orthogonal matrix at the kernel's centre, zero around it."""
     matrix = torch.empty(convolution.weight.shape[:2], device=convolution.weight.device)
     nn.init.orthogonal_(matrix, gain)
@@ -69,7 +69,7 @@ def _rotate(convolution: nn.Conv2d, gain: float = 1.0) -> None:
     convolution.weight[:, :, row, column] = matrix
 
 
-def _average(convolution: nn.Conv2d) -> None:
+def _mean_pooling(convolution: nn.Conv2d) -> None:
     """Each channel's mean over the two by two pixels under an output."""
     nn.init.zeros_(convolution.weight)
     channels = torch.arange(convolution.weight.shape[0])
@@ -100,7 +100,7 @@ def build_autoencoder(settings: AutoencoderSettings, size: int) -> AutoencoderKL
         scaling_factor=1.0,
         mid_block_add_attention=False,
     )
-    let_pictures_through(autoencoder)
+    initialise_linear(autoencoder)
     return autoencoder
 
 
@@ -194,7 +194,7 @@ def assemble(
     return pipeline
 
 
-def save_half(pipeline: StableDiffusionPipeline, folder: Path) -> StableDiffusionPipeline:
+def save_half_precision(pipeline: StableDiffusionPipeline, folder: Path) -> StableDiffusionPipeline:
     """Save in float16, load the files again as anyone would, and sample once.
 
     Args:
@@ -215,9 +215,9 @@ def save_half(pipeline: StableDiffusionPipeline, folder: Path) -> StableDiffusio
         save_tokenizer(pipeline.tokenizer, folder / "tokenizer")
         for weights in folder.rglob("*.safetensors"):
             weights.chmod(0o644)  # the libraries leave them to their owner alone
-        _load_text_in_single(folder / "text_encoder" / "config.json")
+        _note_text_encoder_dtype(folder / "text_encoder" / "config.json")
         for config in folder.rglob("*config.json"):
-            _forget_where_from(config)
+            _remove_local_paths(config)
         loaded = StableDiffusionPipeline.from_pretrained(folder)
     loaded.set_progress_bar_config(disable=True)
     proof = loaded("", num_inference_steps=2, output_type="np", generator=torch.Generator())
@@ -226,7 +226,7 @@ def save_half(pipeline: StableDiffusionPipeline, folder: Path) -> StableDiffusio
     return loaded
 
 
-def _load_text_in_single(config: Path) -> None:
+def _note_text_encoder_dtype(config: Path) -> None:
     """Have the text encoder loaded in float32 where no one says otherwise, as the UNet is.
 
     transformers loads in the noted type, diffusers in float32; a half-precision prompt then meets
@@ -235,7 +235,7 @@ def _load_text_in_single(config: Path) -> None:
     write_json(config, json.loads(config.read_text(encoding="utf-8")) | {"dtype": "float32"})
 
 
-def _forget_where_from(config: Path) -> None:
+def _remove_local_paths(config: Path) -> None:
     """Take out what the libraries note of the place on this machine that a part was loaded from."""
     content = json.loads(config.read_text(encoding="utf-8"))
     write_json(config, {name: value for name, value in content.items() if name not in PLACES})

@@ -31,11 +31,11 @@ from training.generator.pretraining.autoencoder_stage import (
 )
 from training.generator.pretraining.data import (
     Captions,
-    Material,
-    Part,
+    DecodedPictures,
+    PretrainingData,
     build_tokenizer,
-    decode_part,
-    gather_material,
+    decode_pictures,
+    load_pretraining_data,
     prompt_vocabulary,
 )
 from training.generator.pretraining.diffusion_stage import (
@@ -51,17 +51,17 @@ from training.generator.pretraining.model import (
     encode_pictures,
     folder_bytes,
     load_latents,
-    save_half,
+    save_half_precision,
 )
 from training.generator.pretraining.report import commands, plan_grid, sample_grid, write_card
 from training.generator.pretraining.settings import PretrainSettings
 from training.generator.pretraining.stage import (
+    InitialWeights,
     Reporter,
     RunContext,
     StageProgress,
-    Start,
-    goes_on,
-    open_start,
+    continues_base,
+    open_initial_weights,
 )
 from training.processes import open_accelerator
 
@@ -147,12 +147,12 @@ def pretrain(
     reporter = reporter or Reporter()
     check_free(out, overwrite, (data, *(path for path in (base, autoencoder) if path)))
     refuse_misleading(data, split)
-    start = open_start(base, autoencoder)
+    start = open_initial_weights(base, autoencoder)
     if start is not None:
         settings = start.fit(settings)
-    if settings.diffusion.steps == 0 and not goes_on(start):
+    if settings.diffusion.steps == 0 and not continues_base(start):
         raise UserError("--steps 0 keeps the UNet of a base; give --base, or let one be trained.")
-    material = gather_material(data, split, settings.seed)
+    material = load_pretraining_data(data, split, settings.seed)
     settings, distance = _resolve_perceptual(settings, start, reporter)
     context = RunContext(
         settings, out.parent / f".{out.name}.training", open_accelerator(), reporter, logs
@@ -182,7 +182,7 @@ def pretrain(
     return measures
 
 
-def _recipe(start: Start) -> list[str]:
+def _recipe(start: InitialWeights) -> list[str]:
     """The commands that make a base to go on from, as far as is known."""
     measures = start.folder / MEASURES_FILE
     if start.settings is None or not measures.is_file():
@@ -190,8 +190,10 @@ def _recipe(start: Start) -> list[str]:
     return commands(start.settings, json.loads(measures.read_text(encoding="utf-8")))
 
 
-def _tokenizer(context: RunContext, material: Material, start: Start | None) -> CLIPTokenizer:
-    if goes_on(start):
+def _tokenizer(
+    context: RunContext, material: PretrainingData, start: InitialWeights | None
+) -> CLIPTokenizer:
+    if continues_base(start):
         return start.load_tokenizer()
     labels = {task: material.training.classes(task) for task in TASKS}
     return build_tokenizer(
@@ -201,7 +203,7 @@ def _tokenizer(context: RunContext, material: Material, start: Start | None) -> 
 
 
 def _resolve_perceptual(
-    settings: PretrainSettings, start: Start | None, reporter: Reporter
+    settings: PretrainSettings, start: InitialWeights | None, reporter: Reporter
 ) -> tuple[PretrainSettings, FeatureDistance | None]:
     """Settings that say what is really used, and the distance to train with."""
     if start is not None and (start.settings is None or settings.decoder.steps == 0):
@@ -231,7 +233,9 @@ def _judge(
     return distance
 
 
-def _identity(context: RunContext, material: Material, start: Start | None) -> dict[str, Any]:
+def _identity(
+    context: RunContext, material: PretrainingData, start: InitialWeights | None
+) -> dict[str, Any]:
     return {
         "settings": context.settings.identity(),
         "data": material.digest,
@@ -240,8 +244,8 @@ def _identity(context: RunContext, material: Material, start: Start | None) -> d
     }
 
 
-def _decode(context: RunContext, material: Material, part: str) -> Part:
-    return decode_part(
+def _decode(context: RunContext, material: PretrainingData, part: str) -> DecodedPictures:
+    return decode_pictures(
         material.training if part == "train" else material.held_out,
         part,
         context.settings.size,
@@ -254,8 +258,8 @@ def _decode(context: RunContext, material: Material, part: str) -> Part:
 
 def _measure(
     context: RunContext,
-    material: Material,
-    held_out: Part,
+    material: PretrainingData,
+    held_out: DecodedPictures,
     first: AutoencoderResult,
     second: DiffusionResult,
     judge: FeatureDistance | None,
@@ -290,7 +294,7 @@ def _measure(
 def _write(
     folder: Path,
     context: RunContext,
-    material: Material,
+    material: PretrainingData,
     first: AutoencoderResult,
     second: DiffusionResult,
     measures: dict[str, Any],
@@ -299,7 +303,7 @@ def _write(
     settings, denoiser = context.settings, second.objective.denoiser
     tokenizer = second.objective.captions.tokenizer
     whole = assemble(first.autoencoder, denoiser.text_encoder, tokenizer, denoiser.unet)
-    loaded = save_half(whole, folder)
+    loaded = save_half_precision(whole, folder)
     context.reporter.message("Sampling the grid from the saved files")
     grid = sample_grid(
         loaded.to(context.device),

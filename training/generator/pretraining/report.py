@@ -252,9 +252,9 @@ def _measures_table(measures: dict[str, Any]) -> str:
             what = autoencoder["perceptual_measure"]
             rows.append((f"reconstruction, distance in {what}", f"{held_out['perceptual']:.4f}"))
     rows += [
-        ("autoencoder, steps and hours", _effort(autoencoder)),
-        *([("its decoder after that", _effort(decoder))] if decoder["steps"] else []),
-        ("diffusion, steps and hours", _effort(diffusion)),
+        ("autoencoder, steps and hours", _training_effort(autoencoder)),
+        *([("its decoder after that", _training_effort(decoder))] if decoder["steps"] else []),
+        ("diffusion, steps and hours", _training_effort(diffusion)),
     ]
     for part in ("training", "held_out"):
         if part in diffusion:
@@ -338,7 +338,7 @@ def _three(parameters: dict[str, int]) -> str:
     return ", ".join(f"{parameters[part] / 1e6:.2f} M" for part in ("vae", "text_encoder", "unet"))
 
 
-def _effort(stage: dict[str, Any]) -> str:
+def _training_effort(stage: dict[str, Any]) -> str:
     if not stage.get("steps"):
         return "taken over as it was"
     return f"{stage['steps']:,} × {stage['batch_size']} pictures, {stage['hours']:.2f} h"

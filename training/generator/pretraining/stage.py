@@ -272,7 +272,7 @@ TRAINED: Final = ("vae", "tokenizer", "text_encoder", "unet")
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialWeights:
     """A pipeline folder whose weights a run takes over.
 
     Attributes:
@@ -342,7 +342,7 @@ class Start:
         )
 
 
-def goes_on(start: Start | None) -> TypeGuard[Start]:
+def continues_base(start: InitialWeights | None) -> TypeGuard[InitialWeights]:
     """Whether a whole base is gone on with, rather than nothing or an autoencoder alone."""
     return start is not None and start.settings is not None
 
@@ -352,7 +352,7 @@ def latent_factor(autoencoder: AutoencoderKL) -> int:
     return int(2 ** (len(autoencoder.config.block_out_channels) - 1))
 
 
-def open_start(base: Path | None, autoencoder: Path | None) -> Start | None:
+def open_initial_weights(base: Path | None, autoencoder: Path | None) -> InitialWeights | None:
     """What to start from; None trains everything from scratch.
 
     Args:
@@ -366,9 +366,9 @@ def open_start(base: Path | None, autoencoder: Path | None) -> Start | None:
         raise UserError("--base brings its own autoencoder; leave out --autoencoder.")
     if base is not None:
         settings = _read_settings(base)
-        return Start(base, _load_autoencoder(base, "--base"), settings)
+        return InitialWeights(base, _load_autoencoder(base, "--base"), settings)
     if autoencoder is not None:
-        return Start(autoencoder, _load_autoencoder(autoencoder, "--autoencoder"), None)
+        return InitialWeights(autoencoder, _load_autoencoder(autoencoder, "--autoencoder"), None)
     return None
 
 

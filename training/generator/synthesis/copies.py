@@ -50,7 +50,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Looks:
+class Descriptors:
     """What N pictures are compared by.
 
     Attributes:
@@ -70,10 +70,10 @@ class Looks:
     def __len__(self) -> int:
         return len(self.names)
 
-    def take(self, rows: Sequence[int]) -> Looks:
+    def take(self, rows: Sequence[int]) -> Descriptors:
         """The pictures at these rows."""
         chosen = list(rows)
-        return Looks(
+        return Descriptors(
             tuple(self.names[row] for row in chosen),
             self.hashes[chosen],
             self.mirrored[chosen],
@@ -81,12 +81,12 @@ class Looks:
             None if self.features is None else self.features[chosen],
         )
 
-    def join(self, other: Looks) -> Looks:
+    def join(self, other: Descriptors) -> Descriptors:
         """These pictures, then the others; both have features, or neither."""
         features = None
         if self.features is not None and other.features is not None:
             features = np.concatenate([self.features, other.features])
-        return Looks(
+        return Descriptors(
             self.names + other.names,
             np.concatenate([self.hashes, other.hashes]),
             np.concatenate([self.mirrored, other.mirrored]),
@@ -111,7 +111,7 @@ class CopyThresholds:
 
 
 @dataclass(frozen=True)
-class Nearness:
+class PairDistances:
     """How near each of N pictures is to each of M others.
 
     Attributes:
@@ -132,7 +132,7 @@ class Nearness:
         return flags
 
 
-def looks_of(prints: Sequence[Fingerprint], features: Matrix | None = None) -> Looks:
+def descriptors_of(prints: Sequence[Fingerprint], features: Matrix | None = None) -> Descriptors:
     """Gather what readable pictures are compared by.
 
     Args:
@@ -146,7 +146,7 @@ def looks_of(prints: Sequence[Fingerprint], features: Matrix | None = None) -> L
     if len(likenesses) < len(prints):
         raise ValueError("Unreadable pictures look like nothing.")
     empty = np.zeros((0, 2, 64), dtype=np.bool_)
-    return Looks(
+    return Descriptors(
         tuple(item.name for item in prints),
         np.stack([item.hashes for item in likenesses]) if likenesses else empty,
         np.stack([item.mirrored_hashes for item in likenesses]) if likenesses else empty,
@@ -157,7 +157,7 @@ def looks_of(prints: Sequence[Fingerprint], features: Matrix | None = None) -> L
     )
 
 
-def nearness(pictures: Looks, others: Looks) -> Nearness:
+def pair_distances(pictures: Descriptors, others: Descriptors) -> PairDistances:
     """Compare every one of `pictures` with every one of `others`."""
     plain = hash_distances(pictures.hashes, others.hashes)
     mirrored = hash_distances(pictures.hashes, others.mirrored)
@@ -173,16 +173,16 @@ def nearness(pictures: Looks, others: Looks) -> Nearness:
     features = None
     if pictures.features is not None and others.features is not None:
         features = 1 - pictures.features @ others.features.T
-    return Nearness(np.minimum(plain, mirrored), detail, features)
+    return PairDistances(np.minimum(plain, mirrored), detail, features)
 
 
 def learn_thresholds(
-    looks: Looks, groups: npt.NDArray[np.int64], quantile: float = QUANTILE
+    descriptors: Descriptors, groups: npt.NDArray[np.int64], quantile: float = QUANTILE
 ) -> CopyThresholds:
     """How near photographs of different objects come to each other.
 
     Args:
-        looks: Of the photographs.
+        descriptors: Of the photographs.
         groups: Number of the object, or of the group of copies, that each belongs to, [N].
         quantile: Share of the photographs that are nearer than the thresholds to one of another
             group.
@@ -191,9 +191,9 @@ def learn_thresholds(
         Thresholds; those of a single object's photographs find only exact detail.
     """
     bits, details, features = [], [], []
-    for start in range(0, len(looks), _BLOCK):
-        rows = range(start, min(start + _BLOCK, len(looks)))
-        near = nearness(looks.take(rows), looks)
+    for start in range(0, len(descriptors), _BLOCK):
+        rows = range(start, min(start + _BLOCK, len(descriptors)))
+        near = pair_distances(descriptors.take(rows), descriptors)
         same = groups[rows.start : rows.stop, None] == groups[None, :]
         bits.append(np.where(same, np.inf, near.bits).min(axis=1))
         details.append(np.where(same, 0.0, near.detail).max(axis=1))
@@ -221,7 +221,9 @@ def groups_of(records: Sequence[Record], prints: Sequence[Fingerprint]) -> npt.N
     return result
 
 
-def repeats(copies_of_kept: Flags, copies_of_each_other: Flags, passing: Flags) -> list[int | None]:
+def find_repeats(
+    copies_of_kept: Flags, copies_of_each_other: Flags, passing: Flags
+) -> list[int | None]:
     """Whom each of N new pictures repeats; the first of a series of near duplicates is none.
 
     Args:
@@ -267,20 +269,20 @@ class Photographs:
     """The real pictures that none may copy.
 
     Attributes:
-        looks: Of all of them.
+        descriptors: Of all of them.
         thresholds: How near those of the training part come to each other.
         prints: Of all of them, for whoever asks for their digests.
         readings: What the classifier reads of each; empty without one.
     """
 
-    looks: Looks
+    descriptors: Descriptors
     thresholds: CopyThresholds
     prints: tuple[Fingerprint, ...]
     readings: tuple[Mapping[str, Reading], ...] = ()
 
 
 @dataclass(frozen=True)
-class Nearest:
+class NearestPhotographs:
     """The photographs that a picture is nearest to.
 
     Attributes:
@@ -344,16 +346,16 @@ def read_photographs(
             readings.append(read_labels(labels, rows, predictor.info.labels))
     chosen = [prints[i] for i in readable]
     records = [dataset.records[i] for i in readable]
-    looks = looks_of(chosen, features)
+    descriptors = descriptors_of(chosen, features)
     learned = [i for i, item in enumerate(chosen) if item.name in training]
     groups = groups_of([records[i] for i in learned], [chosen[i] for i in learned])
-    thresholds = learn_thresholds(looks.take(learned), groups, quantile)
-    return Photographs(looks, thresholds, tuple(chosen), tuple(readings))
+    thresholds = learn_thresholds(descriptors.take(learned), groups, quantile)
+    return Photographs(descriptors, thresholds, tuple(chosen), tuple(readings))
 
 
 def describe_nearest(
-    near: Nearness, names: Sequence[str], thresholds: CopyThresholds
-) -> list[Nearest]:
+    near: PairDistances, names: Sequence[str], thresholds: CopyThresholds
+) -> list[NearestPhotographs]:
     """Per picture the photographs that it is nearest to.
 
     Args:
@@ -368,7 +370,7 @@ def describe_nearest(
         alike = None if near.features is None else int(near.features[row].argmin())
         detail = float(near.detail[row, detailed])
         result.append(
-            Nearest(
+            NearestPhotographs(
                 by_hash=names[hashed],
                 bits=float(near.bits[row, hashed]),
                 by_features=None if alike is None else names[alike],
@@ -384,7 +386,7 @@ def describe_nearest(
 
 
 def _copied(
-    near: Nearness, copies: npt.NDArray[np.bool_], row: int, names: Sequence[str]
+    near: PairDistances, copies: npt.NDArray[np.bool_], row: int, names: Sequence[str]
 ) -> str | None:
     """Of the photographs that a picture copies, the one whose hash is nearest."""
     if not copies[row].any():
@@ -392,7 +394,7 @@ def _copied(
     return names[int(np.where(copies[row], near.bits[row], np.inf).argmin())]
 
 
-def untaught(plan: Plan, classifier: Bundle) -> list[str]:
+def unknown_label_warnings(plan: Plan, classifier: Bundle) -> list[str]:
     """What the classifier cannot say of the plan's labels."""
     known = classifier.classifier.labels
     missing = {
@@ -408,7 +410,7 @@ def untaught(plan: Plan, classifier: Bundle) -> list[str]:
     ]
 
 
-def learned_test_pictures(classifier: Bundle, photographs: Photographs, split: Split) -> list[str]:
+def leaked_test_warnings(classifier: Bundle, photographs: Photographs, split: Split) -> list[str]:
     """A warning where a classifier has learned from test pictures, which their content tells."""
     test, parts = frozenset(split.names["test"]), known_parts(classifier)
     leaked = sum(

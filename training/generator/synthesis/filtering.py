@@ -29,13 +29,13 @@ from training.generator.synthesis.checks import (
 )
 from training.generator.synthesis.copies import (
     CopyThresholds,
-    Looks,
-    Nearest,
+    Descriptors,
+    NearestPhotographs,
     Photographs,
     describe_nearest,
-    looks_of,
-    nearness,
-    repeats,
+    descriptors_of,
+    find_repeats,
+    pair_distances,
 )
 from training.generator.synthesis.plan import Plan, labels_of
 
@@ -72,7 +72,7 @@ class Verdict:
     readings: Mapping[str, Reading]
     misread: tuple[str, ...]
     tones: Tones
-    nearest: Nearest | None
+    nearest: NearestPhotographs | None
     repeated: str | None
 
     @property
@@ -109,16 +109,16 @@ class Filter:
         self._agreement = agreement
         self._defects = defects
         self.thresholds = CopyThresholds() if photographs is None else photographs.thresholds
-        self._kept: Looks | None = None
+        self._kept: Descriptors | None = None
 
     def judge(self, candidates: Sequence[Candidate], paths: Sequence[Path]) -> list[Verdict]:
         """Apply every rule to pictures that were sampled one after the other."""
         pairs = zip(paths, candidates, strict=True)
         prints = [fingerprint(path, candidate.name) for path, candidate in pairs]
         readings, features = self._read(candidates, paths)
-        looks = looks_of(prints, features)
+        descriptors = descriptors_of(prints, features)
         tones = [measure_tones(_pixels(path)) for path in paths]
-        nearest = self._nearest(looks)
+        nearest = self._nearest(descriptors)
         misread = [misread_tasks(item, self._agreement) for item in readings]
         reasons: list[list[Reason]] = []
         for tone, near, tasks in zip(tones, nearest, misread, strict=True):
@@ -128,7 +128,7 @@ class Filter:
             reasons.append(
                 found + [Reason(defect.value) for defect in find_defects(tone, self._defects)]
             )
-        repeated = self._remember(looks, np.asarray([not found for found in reasons]))
+        repeated = self._remember(descriptors, np.asarray([not found for found in reasons]))
         return [
             Verdict(
                 candidate=candidates[i],
@@ -160,20 +160,22 @@ class Filter:
         ]
         return readings, answers.features
 
-    def _nearest(self, looks: Looks) -> list[Nearest | None]:
+    def _nearest(self, descriptors: Descriptors) -> list[NearestPhotographs | None]:
         if self._photographs is None:
-            return [None] * len(looks)
-        near = nearness(looks, self._photographs.looks)
-        return list(describe_nearest(near, self._photographs.looks.names, self.thresholds))
+            return [None] * len(descriptors)
+        near = pair_distances(descriptors, self._photographs.descriptors)
+        return list(describe_nearest(near, self._photographs.descriptors.names, self.thresholds))
 
-    def _remember(self, looks: Looks, passing: npt.NDArray[np.bool_]) -> list[str | None]:
+    def _remember(
+        self, descriptors: Descriptors, passing: npt.NDArray[np.bool_]
+    ) -> list[str | None]:
         """Whom each repeats; what repeats nobody and passes is kept."""
-        kept = looks.take([]) if self._kept is None else self._kept
-        everyone = kept.join(looks)
-        copies = nearness(looks, everyone).copies(self.thresholds)
-        copied = repeats(copies[:, : len(kept)], copies[:, len(kept) :], passing)
+        kept = descriptors.take([]) if self._kept is None else self._kept
+        everyone = kept.join(descriptors)
+        copies = pair_distances(descriptors, everyone).copies(self.thresholds)
+        copied = find_repeats(copies[:, : len(kept)], copies[:, len(kept) :], passing)
         staying = [i for i, other in enumerate(copied) if passing[i] and other is None]
-        self._kept = kept.join(looks.take(staying))
+        self._kept = kept.join(descriptors.take(staying))
         return [None if other is None else everyone.names[other] for other in copied]
 
 
@@ -185,14 +187,14 @@ Fetch = Callable[[Sequence[Candidate]], Sequence[Path]]
 Judge = Callable[[Sequence[Candidate], Sequence[Path]], list[Verdict]]
 
 
-class Watcher(Protocol):
+class SamplingProgress(Protocol):
     """Hears how far the rounds are."""
 
     def __call__(self, kept: int, sampled: int) -> None:
         """Called after every batch."""
 
 
-def sample_until_met(
+def rejection_sample(
     plan: Plan,
     candidate: Callable[[Kind, int], Candidate],
     *,
@@ -200,7 +202,7 @@ def sample_until_met(
     batch_size: int,
     fetch: Fetch,
     judge: Judge,
-    watch: Watcher,
+    on_progress: SamplingProgress,
 ) -> list[Verdict]:
     """Sample and judge, round by round, until nothing is missing or to be tried any more.
 
@@ -213,7 +215,7 @@ def sample_until_met(
         batch_size: Pictures sampled at once.
         fetch: Samples a batch.
         judge: Applies the filter to a batch.
-        watch: Hears how far it is.
+        on_progress: Hears how far it is.
 
     Returns:
         Every verdict, in the order of sampling.
@@ -233,7 +235,7 @@ def sample_until_met(
             verdicts += judged
             tried.update(verdict.candidate.kind for verdict in judged)
             kept.update(verdict.candidate.kind for verdict in judged if verdict.kept)
-            watch(kept.total(), len(verdicts))
+            on_progress(kept.total(), len(verdicts))
 
 
 def _next_attempts(

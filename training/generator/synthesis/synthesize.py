@@ -25,12 +25,12 @@ from training.generator.synthesis.candidates import (
 )
 from training.generator.synthesis.copies import (
     Photographs,
-    learned_test_pictures,
+    leaked_test_warnings,
     photographs_passed,
     read_photographs,
-    untaught,
+    unknown_label_warnings,
 )
-from training.generator.synthesis.filtering import Filter, Verdict, sample_until_met
+from training.generator.synthesis.filtering import Filter, Verdict, rejection_sample
 from training.generator.synthesis.learned import learned_by, write_learned
 from training.generator.synthesis.plan import Plan, labels_of
 from training.generator.synthesis.results import (
@@ -190,7 +190,7 @@ def _prepare(inputs: Inputs, settings: SynthesisSettings, reporter: Reporter) ->
             "for by features. Give --classifier."
         )
     else:
-        warnings += untaught(plan, classifier)
+        warnings += unknown_label_warnings(plan, classifier)
     if sources.photographs is None:
         warnings.append(
             "No photographs: copies of training pictures are not looked for. Give --data."
@@ -217,7 +217,7 @@ def _read_photographs(
         reporter.reading,
     )
     if run.classifier is not None:
-        found = learned_test_pictures(run.classifier, photographs, run.sources.split)
+        found = leaked_test_warnings(run.classifier, photographs, run.sources.split)
         run.warnings += found
         for warning in found:
             reporter.message(warning)
@@ -277,19 +277,19 @@ def _sample(
     def fetch(batch: Sequence[Candidate]) -> list[Path]:
         return store.fetch(batch, stepped)
 
-    def watch(kept: int, sampled: int) -> None:
+    def on_progress(kept: int, sampled: int) -> None:
         state.update(kept=kept, sampled=sampled)
         tell()
 
     tell()
-    return sample_until_met(
+    return rejection_sample(
         run.plan,
         candidate,
         attempts=settings.attempts,
         batch_size=settings.batch_size,
         fetch=fetch,
         judge=judge.judge,
-        watch=watch,
+        on_progress=on_progress,
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from training.generator.evaluation.groups import (
     Group,
-    draw_kinds,
+    draw_sample_counts,
     groups_of_photographs,
     is_rare,
     rare_labels,
@@ -55,20 +55,20 @@ def test_groups_are_all_rare_and_every_class():
 @given(count=st.integers(1, 350), seed=st.integers(0, 5))
 def test_what_is_drawn_is_mixed_as_the_photographs_are(count, seed):
     rare = rare_labels(KINDS)
-    drawn = draw_kinds(KINDS, rare, count, seed)
-    assert sum(drawn.alike.values()) == sum(drawn.rare.values()) == count
-    assert set(drawn.rare) == {RARE}
+    counts = draw_sample_counts(KINDS, rare, count, seed)
+    assert sum(counts.alike.values()) == sum(counts.rare.values()) == count
+    assert set(counts.rare) == {RARE}
     for kind, photographs in Counter(KINDS).items():
         rounds, rest = divmod(count, len(KINDS))
         least = rounds * photographs
-        assert least <= drawn.alike.get(kind, 0) <= least + min(rest, photographs)
+        assert least <= counts.alike.get(kind, 0) <= least + min(rest, photographs)
 
 
 def test_nothing_is_drawn_of_pictures_without_labels():
     kinds = [(None,) * 4] * 5
-    drawn = draw_kinds(kinds, rare_labels(kinds), 10, 0)
-    assert not drawn.alike
-    assert not drawn.rare
+    counts = draw_sample_counts(kinds, rare_labels(kinds), 10, 0)
+    assert not counts.alike
+    assert not counts.rare
 
 
 def test_what_was_drawn_for_its_rarity_counts_among_the_rare_alone():

@@ -197,7 +197,7 @@ def test_held_out_pictures_do_not_matter(
         for r in load_dataset(copy).records
     ]
     write_metadata(copy, records)
-    other = preparation.set_up(copy, tmp_path / "work", brief(base))
+    other = preparation.prepare_run(copy, tmp_path / "work", brief(base))
     fit(other)
     learned = load_file(trained.path / LORA_FILE)
     for name, value in other.trainer.loop.parameters.items():
@@ -214,16 +214,18 @@ def test_generated_pictures_are_left_out(photographs: Path, base: Path, tmp_path
     records = [replace(r, synthetic=r.file_name == declared) for r in load_dataset(copy).records]
     write_metadata(copy, records)
     with pytest.raises(DatasetError, match=f"declared real but were made by a model: {marked};"):
-        preparation.set_up(copy, tmp_path / "refused", brief(base))
+        preparation.prepare_run(copy, tmp_path / "refused", brief(base))
     records = [replace(r, synthetic=r.synthetic or r.file_name == marked) for r in records]
     write_metadata(copy, records)
     said: list[str] = []
-    found = preparation.set_up(copy, tmp_path / "a", brief(base), reporter=Reporter(said.append))
+    found = preparation.prepare_run(
+        copy, tmp_path / "a", brief(base), reporter=Reporter(said.append)
+    )
     assert [r.file_name for r in found.records] == others
     assert any("2 generated" in line for line in said)
     write_metadata(copy, [replace(r, synthetic=True) for r in records])
     with pytest.raises(DatasetError, match="generated"):
-        preparation.set_up(copy, tmp_path / "b", brief(base))
+        preparation.prepare_run(copy, tmp_path / "b", brief(base))
 
 
 def test_unreadable_pictures_are_left_out_and_named(
@@ -234,7 +236,9 @@ def test_unreadable_pictures_are_left_out_and_named(
     broken, *others = read_split(copy / "split.json").names["train"]
     (copy / broken).write_bytes((copy / broken).read_bytes()[:300])
     said: list[str] = []
-    found = preparation.set_up(copy, tmp_path / "work", brief(base), reporter=Reporter(said.append))
+    found = preparation.prepare_run(
+        copy, tmp_path / "work", brief(base), reporter=Reporter(said.append)
+    )
     assert [r.file_name for r in found.records] == others
     assert any(line.startswith(f"Left out {broken}") for line in said)
     fit(found)
@@ -245,21 +249,23 @@ def test_latents_can_be_kept_for_other_runs(
     photographs: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = brief(base)
-    preparation.set_up(photographs, tmp_path / "a", settings, cache=tmp_path / "cache")
+    preparation.prepare_run(photographs, tmp_path / "a", settings, cache=tmp_path / "cache")
     monkeypatch.setattr(AutoencoderKL, "encode", None)
     monkeypatch.setattr(StableDiffusionPipeline, "encode_prompt", None)
     other = settings.model_copy(update={"rank": 2, "seed": 7})
-    preparation.set_up(photographs, tmp_path / "b", other, cache=tmp_path / "cache")
+    preparation.prepare_run(photographs, tmp_path / "b", other, cache=tmp_path / "cache")
     larger = settings.model_copy(update={"size": 128})
     with pytest.raises(TypeError):
-        preparation.set_up(photographs, tmp_path / "c", larger, cache=tmp_path / "cache")
+        preparation.prepare_run(photographs, tmp_path / "c", larger, cache=tmp_path / "cache")
 
 
 def test_long_prompts_are_named(photographs: Path, base: Path, tmp_path: Path) -> None:
     said: list[str] = []
     template = "a very long description " * 20 + "[{type}]"
     settings = brief(base).model_copy(update={"template": template})
-    preparation.set_up(photographs, tmp_path / "work", settings, reporter=Reporter(said.append))
+    preparation.prepare_run(
+        photographs, tmp_path / "work", settings, reporter=Reporter(said.append)
+    )
     assert any("lose their end" in line for line in said)
 
 

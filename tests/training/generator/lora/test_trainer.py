@@ -14,11 +14,11 @@ from torch import Tensor
 from porcelain.errors import UserError
 from training.generator.lora.model import set_adapters, update_sizes
 from training.generator.lora.pipeline import fit
-from training.generator.lora.preparation import Run, set_up
+from training.generator.lora.preparation import LoraRun, prepare_run
 from training.generator.lora.settings import LoraSettings
 from training.generator.lora.trainer import LoraTrainer, Reporter, schedule_of
 
-Build = Callable[..., Run]
+Build = Callable[..., LoraRun]
 
 
 class InterruptionError(Exception):
@@ -35,9 +35,9 @@ def build(
     """Sets up runs of the same settings, save for what is changed."""
     cache = tmp_path_factory.getbasetemp() / "latents"
 
-    def build(name: str = "work", **changes: object) -> Run:
+    def build(name: str = "work", **changes: object) -> LoraRun:
         changed = settings.model_copy(update=changes)
-        return set_up(photographs, tmp_path / name, changed, cache=cache)
+        return prepare_run(photographs, tmp_path / name, changed, cache=cache)
 
     return build
 

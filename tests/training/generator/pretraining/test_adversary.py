@@ -52,8 +52,8 @@ def test_what_looks_real_is_objected_to_less(taught: tuple[Adversary, bool]) -> 
     adversary, mapped = taught
     real = striped(8, 1000)
     made = blurred(real)
-    for_real = adversary.objection(real, maps(real) if mapped else [])
-    for_made = adversary.objection(made, maps(made) if mapped else [])
+    for_real = adversary.generator_loss(real, maps(real) if mapped else [])
+    for_made = adversary.generator_loss(made, maps(made) if mapped else [])
     assert for_real < 0 < for_made
 
 
@@ -61,7 +61,7 @@ def test_a_blur_is_asked_to_become_sharper(taught: tuple[Adversary, bool]) -> No
     adversary, mapped = taught
     real = striped(1, 1000)
     picture = (0.2 * real).requires_grad_(True)  # what is left of the stripes
-    adversary.objection(picture, maps(picture) if mapped else []).backward()
+    adversary.generator_loss(picture, maps(picture) if mapped else []).backward()
     assert picture.grad is not None
     assert (picture.grad * real).sum() < 0  # down the slope lies more of them
 
@@ -75,4 +75,4 @@ def test_a_copy_from_a_checkpoint_goes_on_alike() -> None:
     other.load_state_dict(copy.deepcopy(one.state_dict()))
     for adversary in (one, other):
         adversary.learn((real, []), (blurred(real), []))
-    assert one.objection(real, []) == other.objection(real, [])
+    assert one.generator_loss(real, []) == other.generator_loss(real, [])

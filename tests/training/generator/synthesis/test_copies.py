@@ -15,12 +15,12 @@ from training.data.fingerprints import fingerprint
 from training.generator.synthesis.copies import (
     LEAST_DETAIL,
     CopyThresholds,
-    Looks,
+    Descriptors,
+    descriptors_of,
+    find_repeats,
     groups_of,
     learn_thresholds,
-    looks_of,
-    nearness,
-    repeats,
+    pair_distances,
 )
 
 COUNT = 40
@@ -31,12 +31,12 @@ def look(tmp_path_factory):
     """Looks of pictures, as read from files."""
     folder = tmp_path_factory.mktemp("looks")
 
-    def read(pictures: dict[str, Image.Image], features=None) -> Looks:
+    def read(pictures: dict[str, Image.Image], features=None) -> Descriptors:
         prints = []
         for name, picture in pictures.items():
             (folder / name).write_bytes(encoded(picture, "PNG"))
             prints.append(fingerprint(folder / name, name))
-        return looks_of(prints, features)
+        return descriptors_of(prints, features)
 
     return read
 
@@ -74,7 +74,7 @@ def pressed(image):
 )
 def test_changed_copies_are_found_with_their_originals(look, photographs, thresholds, change):
     chosen = range(0, COUNT, 4)
-    near = nearness(look({f"c{i}.png": change(vessel(i)) for i in chosen}), photographs)
+    near = pair_distances(look({f"c{i}.png": change(vessel(i)) for i in chosen}), photographs)
     flags = near.copies(thresholds)
     assert flags[np.arange(len(chosen)), list(chosen)].all()
     assert flags.sum() == len(chosen)
@@ -83,7 +83,7 @@ def test_changed_copies_are_found_with_their_originals(look, photographs, thresh
 def test_new_vessels_are_hardly_ever_taken_for_copies(look, photographs, thresholds):
     # Each is as likely nearest of all as any of the photographs was: one in forty.
     new = look({f"n{i}.png": vessel(1000 + i) for i in range(60)})
-    taken = nearness(new, photographs).copies(thresholds).any(axis=1)
+    taken = pair_distances(new, photographs).copies(thresholds).any(axis=1)
     assert taken.mean() < 0.1
 
 
@@ -92,7 +92,11 @@ def test_thresholds_come_from_photographs_of_different_objects(photographs):
     nearest = np.sort(
         [
             min(
-                float(min(nearness(photographs.take([i]), photographs.take([j])).bits[0, 0], 128))
+                float(
+                    min(
+                        pair_distances(photographs.take([i]), photographs.take([j])).bits[0, 0], 128
+                    )
+                )
                 for j in range(COUNT)
                 if j != i
             )
@@ -115,9 +119,9 @@ def test_detail_is_asked_for_as_photographs_allow(photographs, thresholds, look)
 def test_photographs_of_one_object_do_not_lower_the_threshold(look):
     pictures = {f"p{i}.png": vessel(i) for i in range(12)}
     pictures |= {f"q{i}.png": smeared(vessel(i)) for i in range(12)}
-    looks = look(pictures)
-    apart = learn_thresholds(looks, np.arange(24))
-    together = learn_thresholds(looks, np.tile(np.arange(12), 2))
+    descriptors = look(pictures)
+    apart = learn_thresholds(descriptors, np.arange(24))
+    together = learn_thresholds(descriptors, np.tile(np.arange(12), 2))
     assert together.bits > apart.bits
 
 
@@ -143,12 +147,12 @@ def test_features_find_a_copy_that_looks_different(look):
     # The third is like photograph 7 in direction, which is what counts, and not in length.
     new = rng.normal(size=(3, 8)).astype(np.float32)
     new[2] = 3 * features[7]
-    near = nearness(look({f"n{i}.png": vessel(100 + i) for i in range(3)}, new), photographs)
+    near = pair_distances(look({f"n{i}.png": vessel(100 + i) for i in range(3)}, new), photographs)
     assert np.argwhere(near.copies(thresholds)).tolist() == [[2, 7]]
     # Without features on one side the other measures decide alone.
     plain = look({f"n{i}.png": vessel(100 + i) for i in range(3)})
-    assert nearness(plain, photographs).features is None
-    assert not nearness(plain, photographs).copies(CopyThresholds(features=0.5)).any()
+    assert pair_distances(plain, photographs).features is None
+    assert not pair_distances(plain, photographs).copies(CopyThresholds(features=0.5)).any()
 
 
 def test_looks_join_and_take(photographs):
@@ -157,8 +161,8 @@ def test_looks_join_and_take(photographs):
     both = some.join(photographs.take([5]))
     assert both.names == ("3.png", "1.png", "5.png")
     assert (both.hashes[2] == photographs.hashes[5]).all()
-    assert len(looks_of([])) == 0
-    assert nearness(some, looks_of([])).copies(CopyThresholds()).shape == (2, 0)
+    assert len(descriptors_of([])) == 0
+    assert pair_distances(some, descriptors_of([])).copies(CopyThresholds()).shape == (2, 0)
 
 
 def flags(*rows):
@@ -168,24 +172,24 @@ def flags(*rows):
 def test_the_first_of_a_series_stays():
     each_other = flags([1, 1, 1], [1, 1, 1], [1, 1, 1])
     nothing_kept = np.zeros((3, 0), dtype=bool)
-    assert repeats(nothing_kept, each_other, np.ones(3, dtype=bool)) == [None, 0, 0]
+    assert find_repeats(nothing_kept, each_other, np.ones(3, dtype=bool)) == [None, 0, 0]
 
 
 def test_what_another_rule_drops_is_no_reason_to_drop_its_like():
     each_other = flags([1, 1], [1, 1])
     passing = np.asarray([False, True])
-    assert repeats(np.zeros((2, 0), dtype=bool), each_other, passing) == [None, None]
+    assert find_repeats(np.zeros((2, 0), dtype=bool), each_other, passing) == [None, None]
 
 
 def test_what_was_kept_earlier_counts_and_is_named_first():
     kept = flags([0, 1], [0, 0])
-    assert repeats(kept, np.eye(2, dtype=bool), np.ones(2, dtype=bool)) == [1, None]
+    assert find_repeats(kept, np.eye(2, dtype=bool), np.ones(2, dtype=bool)) == [1, None]
 
 
 def test_a_repeat_is_not_itself_repeated():
     # 1 repeats 0 and is dropped; 2 is like 1 alone, and stays.
     each_other = flags([1, 1, 0], [1, 1, 1], [0, 1, 1])
-    assert repeats(np.zeros((3, 0), dtype=bool), each_other, np.ones(3, dtype=bool)) == [
+    assert find_repeats(np.zeros((3, 0), dtype=bool), each_other, np.ones(3, dtype=bool)) == [
         None,
         0,
         None,
