@@ -32,7 +32,7 @@ def load_pipeline(
     Args:
         folder: From `resolve_base`.
         device: `cpu`, `cuda`, ..., or `auto`: CUDA where there is one.
-        dtype: Of all weights; None means the device's `default_dtype`.
+        dtype: Number format of all weights; None means the device's `default_dtype`.
 
     Raises:
         UserError: The folder is not a Stable Diffusion 1.x or 2.x text-to-image model.

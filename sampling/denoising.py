@@ -46,13 +46,13 @@ def denoise(
     """Latents [N, channels, h, w] of `requests`, in order.
 
     Args:
-        pipeline: Its UNet, text encoder and scheduler configuration are used.
-        embeddings: Of `pipeline`.
+        pipeline: The pipeline whose UNet, text encoder and scheduler configuration are used.
+        embeddings: Prompt embeddings made by `pipeline`.
         requests: At least one.
-        steps: Of the scheduler.
+        steps: Denoising steps of the scheduler.
         shape: Channels, height and width of one picture's latents.
         start: Where to begin, as `StableDiffusionImg2ImgPipeline` does; None is pure noise.
-        on_step: See `OnStep`.
+        on_step: Called after every step; see `OnStep`.
 
     Raises:
         SamplingCancelledError: `on_step` said so.

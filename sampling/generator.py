@@ -59,8 +59,8 @@ class Generator:
             bundle: A verified generator bundle.
             base: Where its base model is, if not where the bundle says.
             device: `cpu`, `cuda`, or `auto`.
-            dtype: Of all weights; None means float32 on a CPU, float16 on a GPU.
-            compile_unet: See `from_pipeline`.
+            dtype: Number format of all weights; None means float32 on a CPU, float16 on a GPU.
+            compile_unet: Compile the UNet; see `from_pipeline`.
 
         Raises:
             UserError: The base model cannot be found or loaded.
@@ -125,7 +125,7 @@ class Generator:
 
         Args:
             requests: They may differ in everything.
-            steps: Of the base's own scheduler.
+            steps: Denoising steps of the base's own scheduler.
             width: In pixels.
             height: In pixels.
             on_step: Called after each step with the steps done and their number; False stops.
@@ -160,7 +160,7 @@ class Generator:
             strength: Share of the noise that is added and of the steps that are taken, above 0 to
                 1: 0.3 keeps the form, 0.8 little more than the colours.
             steps: That pure noise would take.
-            on_step: As for `sample`.
+            on_step: Called after each step with the steps done and their number; False stops.
 
         Returns:
             RGB pictures [height, width, 3], in order.

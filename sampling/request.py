@@ -19,8 +19,9 @@ class SampleRequest:
 
     Attributes:
         prompt: What it shows.
-        seed: Of its own random numbers, which do not depend on the device.
-        guidance_scale: Of classifier-free guidance; none up to 1, which takes half the time.
+        seed: Seed of its own random numbers, which do not depend on the device.
+        guidance_scale: Scale of classifier-free guidance; there is none up to 1, which takes half
+            the time.
     """
 
     prompt: str

@@ -106,7 +106,7 @@ def read_picture_set(
         space: Where distances are measured.
         reader: Reads labels; None reads none.
         on_progress: Called with pictures read and in all.
-        extra: See `PictureSet`.
+        extra: Pictures sampled beside the others because they are rare, [N]; None without such.
     """
     passes = 2 if reader is None or reader is space else 3
     prints = _fingerprints(paths, names, _part(on_progress, 0, passes))
@@ -167,10 +167,10 @@ def measure(
     """Compare a set with photographs.
 
     Args:
-        photographs: Of the training part.
+        photographs: Photographs of the training part.
         others: The set.
         copied: Whether each of the set copies a training photograph, [N]; None if not looked for.
-        seed: Of the subsets of the kernel distance.
+        seed: Seed of the subsets of the kernel distance.
     """
     distance = kernel_distance(photographs.features, others.features, seed=seed)
     manifold = compare_manifolds(photographs.features, others.features)
@@ -271,7 +271,7 @@ def compare(
     """Compare sets of pictures with the photographs of the training part, group by group.
 
     Args:
-        settings: Of the evaluation.
+        settings: Settings of the evaluation.
         context: What to measure with.
         training: The photographs of the training part.
         others: The sets, by the names in `VARIANTS`.
@@ -344,7 +344,7 @@ def halve(photographs: PictureSet, objects: npt.NDArray[np.int64], seed: int) ->
     Args:
         photographs: To be halved.
         objects: Number of the object that each shows, [N]; one object stays in one half.
-        seed: Of the halvings.
+        seed: Seed of the halvings.
 
     Returns:
         The mean, with what the classifier reads of all of them; None for a single object.

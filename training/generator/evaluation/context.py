@@ -27,9 +27,10 @@ class EvaluationSettings(BaseModel):
         count: Pictures sampled of all kinds, and as many again of rare ones; 0 samples none.
         base_too: Also sample the base model without the LoRA, with the same prompts and seeds.
         match_size: Bring photographs to the size of the generated pictures before comparing.
-        copy_quantile: As for the synthesis.
+        copy_quantile: Share of photographs that are as near to one of another object as a copy is
+            to its original.
         batch_size: Pictures denoised at once.
-        seed: Of pictures and draws.
+        seed: Seed of the pictures and of every draw.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,11 +50,11 @@ class EvaluationInputs:
     Attributes:
         bundle: The generator.
         data: The real photographs.
-        split: Their split, if not the one beside them.
+        split: The split of the photographs, if not the one beside them.
         classifier: A classifier bundle: reads labels, and gives the feature space unless a
             backbone does.
         backbone: timm model whose features are the space.
-        pretrained: Its weights.
+        pretrained: Safetensors file with the weights of the backbone.
         synthetic: A dataset folder of generated pictures to judge too.
         base: Where the base model is, if not where the bundle says.
         device: `cpu`, `cuda` or `auto`.
@@ -82,11 +83,11 @@ class EvaluationContext:
     Attributes:
         bundle: The generator.
         photographs: The real pictures.
-        split: Their parts.
+        split: The training, validation and test part of the photographs.
         known: Training photographs per kind that the generator can make.
         classifier: What reads labels, if anything does.
-        reader: The same, running.
-        space: Where distances are measured.
+        reader: The classifier, loaded; None where nothing reads labels.
+        space: The feature space that distances are measured in.
         longest_side: To which larger pictures are brought first; None leaves them.
         warnings: What a reader of the result must know.
     """

@@ -59,7 +59,7 @@ class ClassifierSpace:
     """The shared features of a classifier bundle; its probabilities come with them.
 
     Attributes:
-        name: See `FeatureSpace`.
+        name: What the space is, for whoever reads a distance measured in it.
         classes: The classifier's labels per task, in index order.
     """
 
@@ -68,7 +68,7 @@ class ClassifierSpace:
 
         Args:
             predictor: Runs the graph.
-            graph: Its file in the bundle, for the name.
+            graph: The graph's file in the bundle, for the name.
             longest_side: Larger pictures are first made as small as this; None leaves them.
         """
         bundle = predictor.bundle
@@ -161,7 +161,7 @@ def loader(size: int, rule: ResizeRule, longest_side: int | None) -> Callable[[P
     """A function that makes a file the model's input.
 
     Args:
-        size: Of the input.
+        size: Side of the model's input in pixels.
         rule: How a picture fills it.
         longest_side: Larger pictures are first made as small as this, so that photographs have
             no more detail than generated pictures of that size can have; None leaves them.

@@ -33,8 +33,8 @@ class Group:
 
     Attributes:
         name: `all`, `rare`, or task and label.
-        task: Of a class; None otherwise.
-        label: Of a class; None otherwise.
+        task: Task of the class that the group is; None for a group of several.
+        label: Label of that class; None for a group of several.
         rare: Whether the class is rare, or the group that of all rare ones.
     """
 
@@ -56,7 +56,7 @@ class SampleCounts:
 
     Attributes:
         alike: Pictures per kind whose kinds occur as often as among the photographs.
-        rare: Further pictures of rare kinds, likewise among those.
+        rare: Further pictures of rare kinds, which occur as often as among their photographs.
     """
 
     alike: Mapping[Kind, int]
@@ -67,7 +67,7 @@ def rare_labels(kinds: Sequence[Kind]) -> dict[str, frozenset[str]]:
     """Per task the labels with few photographs.
 
     Args:
-        kinds: Of every training photograph.
+        kinds: The kind of every training photograph.
     """
     result = {}
     for i, task in enumerate(TASKS):
@@ -101,10 +101,10 @@ def draw_sample_counts(
     """Draw what to sample, so that a class's pictures are as mixed as its photographs.
 
     Args:
-        kinds: Of every training photograph.
-        rare: Per task the rare labels.
+        kinds: The kind of every training photograph.
+        rare: The rare labels of each task.
         count: Pictures to draw from all kinds, and as many again from the rare ones.
-        seed: Of the draw.
+        seed: Seed of the draw.
     """
     rng = np.random.default_rng(seed)
     named = [kind for kind in kinds if any(kind)]
@@ -121,9 +121,9 @@ def rows_of(
     """Which of some pictures a group compares.
 
     Args:
-        group: It.
-        kinds: Of the pictures.
-        rare: Per task the rare labels.
+        group: The group.
+        kinds: The kind of every picture.
+        rare: The rare labels of each task.
         extra: Pictures drawn beside the others because they are rare. Where they would make
             rare kinds too frequent, among all pictures or those of a common class, they are left
             out. None where there are none.
@@ -178,10 +178,10 @@ def plan_samples(
 
     Args:
         bundle: For prompts.
-        kinds: Of every training photograph that the generator can make the like of.
-        rare: Per task the rare labels.
+        kinds: The kind of every training photograph that the generator can make the like of.
+        rare: The rare labels of each task.
         count: Pictures of all kinds, and as many again of rare ones.
-        seed: Of draw and pictures.
+        seed: Seed of the draw and of the pictures.
     """
     counts = draw_sample_counts(kinds, rare, count, seed)
     taxonomy, template = load_taxonomy(bundle.path), bundle.generator.prompt_template

@@ -32,7 +32,7 @@ class KernelDistance:
     Attributes:
         value: Squared maximum mean discrepancy over all pictures, unbiased: around 0 for two
             samples of one distribution, and then below 0 as often as above.
-        std: Its standard deviation over random subsets.
+        std: Standard deviation of the distance over random subsets.
         subset_size: Pictures of each set in a subset.
     """
 
@@ -55,7 +55,7 @@ def kernel_distance(
         subsets: Random subsets for the spread.
         subset_size: Pictures of each set in one; at most half of the smaller set, so that the
             subsets differ.
-        seed: Of the subsets.
+        seed: Seed of the subsets.
 
     Returns:
         None where a set has fewer than `LEAST_PICTURES`.

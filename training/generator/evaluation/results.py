@@ -27,10 +27,10 @@ class Measures(_Frozen):
         pictures: In the set.
         against: Photographs that they are compared with.
         kid: None for too few pictures, as with all that follow.
-        precision: See `evaluation.metrics.Manifold`.
-        recall: Likewise.
-        density: Likewise.
-        coverage: Likewise.
+        precision: Share of the pictures within some photograph's radius; see `metrics.Manifold`.
+        recall: Share of photographs within some picture's radius.
+        density: Photographs' radii that a picture is within, over the neighbours counted.
+        coverage: Share of photographs with a picture within their radius.
         diversity: Mean distance of two pictures of the set.
         agreement: Per task, the share whose label the classifier reads; None without pictures of
             a label that it was taught.
@@ -54,10 +54,10 @@ class GroupResult(_Frozen):
 
     Attributes:
         name: `all`, `rare`, or task and label.
-        task: Of a class.
-        label: Of a class.
+        task: Task of the class that the group is; None for a group of several.
+        label: Label of that class.
         rare: Whether the class has few photographs.
-        photographs: Of it, in the training part.
+        photographs: Photographs of the group in the training part.
         diversity: Mean distance of two of them.
         variants: Measures per set of pictures.
     """
@@ -86,13 +86,13 @@ class GeneratorEvaluation(_Frozen):
 
     Attributes:
         generator: The bundle.
-        base: Its base model's reference.
+        base: Reference of the generator's base model.
         space: The feature space that distances are measured in.
         classifier: What read the labels; None where nothing did.
-        data_digest: Of the photographs.
+        data_digest: Digest of the photographs.
         longest_side: To which photographs were brought first; None where they were not.
         sampling: How pictures were sampled.
-        seed: Of the pictures and of every draw.
+        seed: Seed of the pictures and of every draw.
         variants: The sets of pictures, with what each is.
         rare: Per task, the classes that count as rare.
         groups: All, the rare, and every class.

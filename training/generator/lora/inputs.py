@@ -130,7 +130,7 @@ class LatentStore:
         """Mean and standard deviation, each [B, C, h, w].
 
         Args:
-            indices: Of the pictures.
+            indices: Which pictures.
             flipped: Whether the mirror image is wanted, bool [B].
         """
         rows = torch.from_numpy(self._values[indices, flipped.long().numpy()])
@@ -233,7 +233,7 @@ def embed(
     """Embeddings of each prompt, computed once: float32 [P, tokens, width].
 
     Args:
-        pipeline: Its text encoder reads each prompt by itself.
+        pipeline: The pipeline whose text encoder reads each prompt by itself.
         prompts: Without repetition.
         base: Digest of the base model.
         folder: Where they are kept.
@@ -357,7 +357,7 @@ class TrainingInputs:
     """The training pictures as the model is given them.
 
     Attributes:
-        latents: Of every picture.
+        latents: The latents of every picture.
         rows: Where each of the N pictures that can be used stands in `latents`.
         prompts: Where each one's prompt stands in `texts` [N].
         texts: Embeddings [P, tokens, width], or token ids [P, tokens] where the text encoder

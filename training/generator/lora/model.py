@@ -63,7 +63,7 @@ def add_adapters(
 
     Args:
         pipeline: Changed in place.
-        rank: Of the matrices.
+        rank: Rank of the adapters' matrices.
         alpha: The product is scaled by alpha / rank.
         text_encoder: Whether the text encoder gets adapters too.
     """
@@ -214,7 +214,7 @@ def sample(
         pipeline: All parts on one device.
         prompts: One picture each; each has random numbers of its own.
         sampling: Steps, guidance and size.
-        seed: Of the first picture; the others follow.
+        seed: Seed of the first picture; each other one has the next number.
     """
     generators = [torch.Generator().manual_seed(seed + i) for i in range(len(prompts))]
     pictures: Floats = pipeline(

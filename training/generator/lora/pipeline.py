@@ -74,7 +74,7 @@ class Observer:
 
         Args:
             trainer: Before its first step.
-            prompts: Of the sample grids.
+            prompts: Prompts of the sample grids.
             work: Folder of the grids.
             reporter: Hears of everything.
             logs: Folder for TensorBoard.

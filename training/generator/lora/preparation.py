@@ -47,7 +47,7 @@ def training_photographs(
 
     Args:
         dataset: All pictures.
-        split: Its parts.
+        split: Its training, validation and test part.
         message: Hears how many pictures were left out.
 
     Raises:
@@ -234,10 +234,10 @@ class LoraRun:
         base: What lies under them.
         root: The dataset folder.
         records: The photographs it learns from.
-        digest: Of the photographs it was given.
+        digest: Digest of the photographs it was given.
         split: The dataset's parts.
         taxonomy: The dataset's.
-        folder: Of its checkpoint and sample grids.
+        folder: Folder of its checkpoint and sample grids.
     """
 
     trainer: LoraTrainer

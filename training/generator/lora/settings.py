@@ -37,12 +37,12 @@ class LoraSettings(BaseModel):
         base: A hub id, a folder, or the name of a base that ships in `models/`.
         steps: Optimiser steps; None means as many as `epochs` take, or 1,500.
         epochs: Passes over the training pictures, where no steps are given.
-        rank: Of the adapters' matrices.
+        rank: Rank of the adapters' matrices.
         alpha: The adapters' scale is alpha / rank; None means the rank, a scale of 1.
         text_encoder: Whether the text encoder learns too.
         batch_size: Pictures per optimiser step, over all devices and all accumulated passes.
         learning_rate: Peak rate of AdamW; None means what suits the base (`default_rate`).
-        weight_decay: Of the adapters.
+        weight_decay: Weight decay of the adapters.
         schedule: How the rate goes on after its warm-up: falls to zero as a cosine, or stays.
         warmup: Share of the steps in which the rate rises.
         gradient_norm: Largest gradient norm; larger gradients are scaled down.
@@ -57,11 +57,12 @@ class LoraSettings(BaseModel):
         size: Side of the pictures in pixels; None means the base's own.
         resize: How a photograph fills that square.
         template: How labels become a prompt (see `porcelain.prompts`).
-        mixed_precision: Of the frozen weights and of computing; adapters stay in float32. `auto`
+        mixed_precision: Number format of the frozen weights and of computing; adapters stay in
+            float32. `auto`
             is bf16 where the device has it natively, fp16 on another GPU, none on another CPU.
         sampling_steps: Default of the bundle, and for the sample grids.
-        guidance_scale: Likewise.
-        seed: Of adapters, order, noise and, where there is none, the split.
+        guidance_scale: Guidance of the bundle by default, and of the sample grids.
+        seed: Seed of adapters, order, noise and, where there is none, the split.
         accumulation: Passes into which each device divides its share of a batch.
         gradient_checkpointing: Compute activations twice in order to keep few of them.
         compile: Compile the model first; worth its minutes on a GPU.

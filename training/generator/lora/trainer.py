@@ -52,7 +52,7 @@ class Objective:
 
         Args:
             scheduler: Made from the base's configuration.
-            snr_gamma: See `min_snr_weights`; None weighs all levels alike.
+            snr_gamma: The bound of `min_snr_weights`; None weighs all levels alike.
 
         Raises:
             UserError: The base predicts something else.

@@ -49,7 +49,7 @@ class Verification:
 
     Attributes:
         change: Mean absolute difference between LoRA and base, in [0, 1].
-        difference: The same between the fresh process and the model that was trained.
+        difference: Mean absolute difference between the fresh process and the trained model.
     """
 
     change: float

@@ -62,8 +62,8 @@ class AutoencoderObjective:
         autoencoder: In training.
         pixels: Training pictures, uint8 [N, H, W, 3].
         settings: Weights of the terms.
-        distance: Of features; None leaves that term out.
-        seed: Of order, mirroring and posterior noise.
+        distance: Distance of features; None leaves that term out.
+        seed: Seed of order, mirroring and posterior noise.
     """
 
     autoencoder: AutoencoderKL
@@ -151,7 +151,7 @@ def measure_reconstruction(
     Args:
         autoencoder: In evaluation mode.
         pixels: Pictures that it did not learn from, uint8 [N, H, W, 3].
-        distance: Of features; None leaves that measure out.
+        distance: Distance of features; None leaves that measure out.
 
     Returns:
         `psnr` in dB (mean over pictures) and its 10th percentile, `ssim`, and `perceptual`.
@@ -187,14 +187,14 @@ class DecoderObjective:
     """Fidelity to the picture behind the latents, features, and what an opponent objects to.
 
     Attributes:
-        autoencoder: Of which the decoder is in training.
+        autoencoder: The autoencoder whose decoder is in training.
         pixels: Training pictures, uint8 [N, H, W, 3].
-        latents: Of those and their mirror images, float16 [N, 2, C, h, w].
+        latents: Latents of those and of their mirror images, float16 [N, 2, C, h, w].
         settings: Weights of the terms.
         first: The first stage's, for what it is held to.
-        distance: Of features; None leaves that term out.
+        distance: Distance of features; None leaves that term out.
         adversary: The opponent, which learns at every step; None leaves it out.
-        seed: Of order and mirroring.
+        seed: Seed of order and mirroring.
     """
 
     autoencoder: AutoencoderKL
@@ -284,7 +284,7 @@ def run_autoencoder_stage(
         context: The run.
         training: Training pictures, uint8 [N, H, W, 3].
         held_out: Pictures to look at on the way.
-        distance: Of features, to train with beside structure; or None.
+        distance: Distance of features to train with beside structure, or None.
         start: Brings an autoencoder; None trains one.
     """
     if distance is not None:

@@ -103,7 +103,7 @@ class Captions:
             records: One per picture, in the order of the latents.
             taxonomy: Gives labels their phrases.
             template: How labels become a prompt.
-            tokenizer: Its longest sequence is the length of all.
+            tokenizer: The tokenizer; its longest sequence is the length of every prompt.
         """
         self.labels = [record.labels for record in records]
         self.taxonomy = taxonomy
@@ -122,10 +122,10 @@ class Captions:
         """Token ids [B, length] of these pictures' prompts.
 
         Args:
-            indices: Of the pictures.
+            indices: Which pictures.
             dropped_labels: Chance of each label to be left out.
             empty_prompts: Chance of a prompt to be empty.
-            seed: Of what is dropped.
+            seed: Seed of what is dropped.
         """
         chances = np.random.default_rng(list(seed)).random((len(indices), len(TASKS) + 1))
         rows = []
@@ -168,8 +168,8 @@ class PretrainingData:
 
     Attributes:
         dataset: Every row.
-        digest: Of the dataset.
-        split: Its parts.
+        digest: Digest of the dataset.
+        split: Its training, validation and test part.
         taxonomy: Names and phrases.
         training: The rows of the training part alone.
         held_out: The first rows of the validation part, to measure on.
@@ -225,7 +225,7 @@ def decode_pictures(
 
     Args:
         part: Rows of the part.
-        name: Of the file that keeps the pixels.
+        name: Name of the file that keeps the pixels.
         size: Side in pixels.
         rule: How a photograph fills the square.
         work: Folder of that file.

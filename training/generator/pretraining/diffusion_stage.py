@@ -67,11 +67,11 @@ class DiffusionObjective:
 
     Attributes:
         denoiser: In training.
-        latents: Of the training pictures and their mirror images, float16 [N, 2, C, h, w].
-        captions: Of the training pictures.
+        latents: Latents of the training pictures and their mirror images, float16 [N, 2, C, h, w].
+        captions: Prompts of the training pictures.
         scheduler: Adds noise.
         settings: Weights and chances.
-        seed: Of order, mirroring, noise, timesteps and dropped labels.
+        seed: Seed of order, mirroring, noise, timesteps and dropped labels.
     """
 
     denoiser: Denoiser
@@ -148,8 +148,8 @@ def held_out_loss(
 
     Args:
         objective: With the trained denoiser.
-        latents: Of those pictures, [N, 2, C, h, w].
-        captions: Of those pictures; nothing is dropped.
+        latents: Latents of those pictures, [N, 2, C, h, w].
+        captions: Prompts of those pictures; nothing is dropped.
         dtype: In which matrices are multiplied.
         batch_size: Pictures at once.
     """
@@ -201,9 +201,9 @@ def run_diffusion_stage(
     Args:
         context: The run.
         autoencoder: Turns samples into pictures on the way.
-        tokenizer: Of the prompts.
-        latents: Of the training pictures and their mirror images, [N, 2, C, h, w].
-        captions: Of the training pictures.
+        tokenizer: The tokenizer of the prompts.
+        latents: Latents of the training pictures and their mirror images, [N, 2, C, h, w].
+        captions: Prompts of the training pictures.
         plan: What the sample grids show.
         start: Brings weights to go on from, or none.
     """

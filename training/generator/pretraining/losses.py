@@ -39,7 +39,7 @@ def structural_similarity(first: Tensor, second: Tensor) -> Tensor:
 
     Args:
         first: [B, 3, H, W] in [-1, 1].
-        second: The same shape.
+        second: Pictures of the same shape.
 
     Returns:
         [B], at most 1.
@@ -64,7 +64,7 @@ def structure_loss(output: Tensor, target: Tensor) -> Tensor:
 
     Args:
         output: [B, 3, H, W] in [-1, 1].
-        target: The same shape.
+        target: Pictures of the same shape.
 
     Returns:
         A scalar, 0 for equal pictures.
@@ -130,7 +130,7 @@ class FeatureDistance(nn.Module):
         self.recipe = recipe
 
     def train(self, mode: bool = True) -> FeatureDistance:
-        """Its batch norms stay as they are."""
+        """Stay in evaluation mode: batch norms of a trained backbone do not move."""
         return super().train(False)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ class FeatureDistance(nn.Module):
 
     @property
     def channels(self) -> list[int]:
-        """Of every map."""
+        """Channels of every map."""
         info: Any = self.features.feature_info
         channels: list[int] = info.channels()
         return channels
@@ -240,9 +240,9 @@ class Discriminator(nn.Module):
         """Set up.
 
         Args:
-            width: Of the first convolution on pixels; the later ones are two and four times as
-                wide.
-            channels: Of the backbone's maps, one by one.
+            width: Channels of the first convolution on pixels; the later ones have two and four
+                times as many.
+            channels: Channels of each of the backbone's maps.
         """
         super().__init__()
         self.patches = nn.Sequential(
@@ -289,7 +289,7 @@ class Adversary:
 
         Args:
             settings: Width and learning rate.
-            channels: Of a trained backbone's maps; none without one.
+            channels: Channels of each of a trained backbone's maps; none without one.
             device: Where it is computed.
         """
         self.discriminator = Discriminator(settings.discriminator_width, channels).to(device)
@@ -329,7 +329,7 @@ class Adversary:
 
         Args:
             pictures: Decoded, [B, 3, H, W] in [-1, 1].
-            maps: Theirs.
+            maps: The maps of these pictures.
 
         Returns:
             A scalar, below 0 where they look more real than not.

@@ -129,7 +129,7 @@ def build_unet(
 
     Args:
         settings: Widths and depths.
-        latent_channels: Of the autoencoder.
+        latent_channels: Channels of the autoencoder's latents.
         latent_size: Side of the latents of a picture, noted in the config.
     """
     levels = len(settings.channels)
@@ -198,7 +198,7 @@ def save_half_precision(pipeline: StableDiffusionPipeline, folder: Path) -> Stab
     """Save in float16, load the files again as anyone would, and sample once.
 
     Args:
-        pipeline: Its modules are left as they are.
+        pipeline: The pipeline; its modules are left as they are.
         folder: Where the files go.
 
     Returns:

@@ -134,7 +134,7 @@ def pretrain(
         judge: Features to measure reconstruction in, named like `perceptual`; nothing learns
             from them.
         logs: Folder for TensorBoard.
-        name: Of the base.
+        name: Name of the base.
         overwrite: Replace what is at `out`.
         reporter: Hears of progress.
 

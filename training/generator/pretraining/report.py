@@ -81,8 +81,8 @@ def sample_grid(
         pipeline: What is to be seen.
         plan: Forms, glazes and prompts.
         steps: Denoising steps.
-        guidance_scale: Of classifier-free guidance.
-        seed: Of the first cell.
+        guidance_scale: Scale of classifier-free guidance.
+        seed: Seed of the first cell; each other one has the next number.
         size: Side of a sample in pixels.
         batch_size: Samples at once.
     """
@@ -173,7 +173,7 @@ def write_card(
 
     Args:
         folder: The pipeline folder.
-        name: Of the base.
+        name: Name of the base.
         settings: How it was trained.
         measures: The content of `measures.json`.
         data_licences: Licences that the dataset names.

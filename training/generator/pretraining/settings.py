@@ -40,7 +40,7 @@ class StageSettings(BaseModel):
             are left; None means that steps alone decide.
         batch_size: Pictures per step.
         learning_rate: The constant rate.
-        weight_decay: Of matrices and kernels; biases and norms have none.
+        weight_decay: Weight decay of matrices and kernels; biases and norms have none.
         warmup_steps: Linear rise of the rate.
         fall: Share of all steps in which the rate falls.
         averaging: Decay of the exponential moving average of the weights, per step.
@@ -69,19 +69,20 @@ class AutoencoderSettings(StageSettings):
         latent_channels: Numbers per latent position.
         half_size_steps: First steps, on four times as many pictures of half the size: at the same
             cost they see four times as many colours and forms.
-        colour_weight: Of the absolute error of what a pixel's channels differ from their mean. In
-            photographs of pots that is a fortieth of the variance; unweighted, it is learned last.
-        structure_weight: Of lost structural similarity and gradients, which need no trained
+        colour_weight: Weight of the absolute error of what a pixel's channels differ from their
+            mean. In photographs of pots that is a fortieth of the variance; unweighted, it is
+            learned last.
+        structure_weight: Weight of lost structural similarity and gradients, which need no trained
             weights, against the absolute error of pixels in [-1, 1].
         perceptual: Features to compare beside: `auto` (timm's weights from the hub), `none`, a
             safetensors file, or a classifier bundle.
         perceptual_backbone: timm's name of the model whose features are compared; a bundle names
             its own.
-        perceptual_weight: Of the distance of features.
-        divergence_weight: Of the mean Kullback-Leibler divergence per latent number.
-        coarse_weight: Of decoding latents at half size into the picture at half size. It keeps
-            fine latents from carrying what diffusion cannot learn (Skorokhodov et al., Improving
-            the Diffusability of Autoencoders, arXiv 2502.14831).
+        perceptual_weight: Weight of the distance of features.
+        divergence_weight: Weight of the mean Kullback-Leibler divergence per latent number.
+        coarse_weight: Weight of decoding latents at half size into the picture at half size. It
+            keeps fine latents from carrying what diffusion cannot learn (Skorokhodov et al.,
+            Improving the Diffusability of Autoencoders, arXiv 2502.14831).
     """
 
     steps: Count = 25_000
@@ -108,20 +109,20 @@ class AutoencoderSettings(StageSettings):
 
 
 class DecoderSettings(StageSettings):
-    """After the first stage: the decoder alone learns on, against an opponent.
+    """After the first stage: the decoder alone learns on, against an adversary.
 
     The latents are fixed by then. The first stage settles what they hold, and leaves what they
     leave open as a blur; here the decoder learns to fill it in as it looks on pictures. Where a
     base is gone on with, this takes the first stage's place: the encoder stays, and so do the
-    latents that the UNet knows. (Stability AI released decoders of its own likewise.)
+    latents that the UNet knows. (Stability AI released decoders trained on alone, too.)
 
     Attributes:
         steps: 0 leaves the decoder as it is.
-        perceptual_weight: Of the distance of features, where there are any.
-        adversarial_weight: Of what the opponent objects to; 0 has none.
+        perceptual_weight: Weight of the distance of features, where there are any.
+        adversarial_weight: Weight of the adversarial loss; 0 trains without an adversary.
         adversarial_steps: In which that weight rises from 0.
-        discriminator_width: Channels of the opponent's first convolution.
-        discriminator_rate: Its learning rate, which does not fall.
+        discriminator_width: Channels of the discriminator's first convolution.
+        discriminator_rate: Learning rate of the discriminator, which does not fall.
     """
 
     steps: Annotated[int, Field(ge=0)] = 1500
@@ -202,7 +203,7 @@ class PretrainSettings(BaseModel):
         size: Side of the pictures in pixels.
         resize: How a photograph fills that square.
         template: How labels become a prompt (see `porcelain.prompts`).
-        seed: Of weights, order, noise and, where there is none, the split.
+        seed: Seed of weights, order, noise and, where there is none, the split.
         autoencoder: The first stage.
         decoder: In its place, where a base is gone on with.
         diffusion: The second stage.
@@ -232,7 +233,7 @@ class PretrainSettings(BaseModel):
         return self.model_dump(mode="json", exclude=HOW_LONG_AND_ON_WHAT)
 
     def published(self) -> PretrainSettings:
-        """The same without the place of a file on this machine."""
+        """These settings without the place of a file on this machine."""
         stage = self.autoencoder
         stage = stage.model_copy(update={"perceptual": Path(stage.perceptual).name})
         return self.model_copy(update={"autoencoder": stage})

@@ -42,12 +42,12 @@ class StageProgress:
     """Where a stage stands after a step.
 
     Attributes:
-        stage: Its name.
+        stage: Name of the stage.
         step: Steps done.
         total: Steps in all, as far as known.
         batch_size: Pictures per step.
         loss: Mean of the last steps.
-        pictures_per_second: Of this run.
+        pictures_per_second: Training pictures per second of this run.
     """
 
     stage: str
@@ -113,7 +113,7 @@ class StageStats:
     Attributes:
         steps: Optimiser steps; 0 where the stage was taken from another base.
         batch_size: Pictures per step.
-        hours: Of training, over all runs.
+        hours: Hours of training, over all runs.
         loss: Mean of the last steps.
     """
 
@@ -135,7 +135,7 @@ def train_stage(
     """Train one stage to the end of its schedule, or go on with it where it was interrupted.
 
     Args:
-        name: Of the stage, for its checkpoint, for progress and logs.
+        name: Name of the stage, for its checkpoint, for progress and logs.
         module: On its device, with the weights to start from; it carries the averaged weights
             afterwards, in evaluation mode.
         settings: How to optimise.
@@ -200,7 +200,7 @@ class _Monitor:
     """Reports the progress of a stage, logs its losses, and makes previews.
 
     Attributes:
-        terms: Of the last step's loss.
+        terms: Terms of the last step's loss.
     """
 
     def __init__(
@@ -277,7 +277,7 @@ class InitialWeights:
 
     Attributes:
         folder: The pipeline folder.
-        autoencoder: Its autoencoder, whose encoder is used as it is.
+        autoencoder: The autoencoder of the folder, whose encoder is used as it is.
         settings: How all of it was trained, where text encoder and UNet are gone on with; None
             where the autoencoder alone is taken.
     """
@@ -330,11 +330,11 @@ class InitialWeights:
         return settings
 
     def load_tokenizer(self) -> CLIPTokenizer:
-        """Its tokenizer."""
+        """Load the tokenizer of the folder."""
         return CLIPTokenizer.from_pretrained(self.folder / "tokenizer", local_files_only=True)
 
     def load_denoiser(self) -> tuple[CLIPTextModel, UNet2DConditionModel]:
-        """Its text encoder and UNet, in float32."""
+        """Load text encoder and UNet of the folder, in float32."""
         options = {"dtype": torch.float32, "local_files_only": True}
         return (
             CLIPTextModel.from_pretrained(self.folder / "text_encoder", **options),

@@ -34,7 +34,7 @@ class Originals:
     Attributes:
         pictures: The training part, or another folder.
         strength: Share of the noise, above 0 to 1.
-        side: Of the pictures in pixels.
+        side: Side of the pictures in pixels.
         names: Per kind, the pictures to begin at, in file order.
         photographed: Whether they are the collection's own.
     """
@@ -157,7 +157,7 @@ class Candidate:
         kind: What it is to show.
         attempt: Counts the candidates of a kind, from 0.
         prompt: What the generator is asked for.
-        seed: Of its own random numbers.
+        seed: Seed of its own random numbers.
         original: The picture that it is a variation of, if it is one.
         photographed: Whether that is a training photograph.
     """
@@ -176,7 +176,7 @@ class Candidate:
         return f"{labels}.{self.attempt:04d}.png"
 
     def record(self, file_name: str, generator: str) -> Record:
-        """Its row in a dataset folder.
+        """The row of this picture in a dataset folder.
 
         Args:
             file_name: Where the picture is in the folder.
@@ -221,7 +221,7 @@ class CandidateStore:
             folder: For files of pictures that share everything but their requests.
             load: Makes the sampler, when the first picture is missing.
             sampling: Steps, guidance and size.
-            generator: Its digest, for the mark.
+            generator: Digest of the generator's bundle, for the mark.
             signing: Who signs content credentials; None signs nothing.
             originals: What candidates that are variations begin at.
         """
@@ -245,7 +245,7 @@ class CandidateStore:
 
         Args:
             batch: To be denoised together.
-            on_step: As for `Generator.sample`.
+            on_step: Called after each denoising step with the steps done and their number.
         """
         paths = [self.path(candidate) for candidate in batch]
         if all(path.is_file() for path in paths):

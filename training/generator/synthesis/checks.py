@@ -21,7 +21,7 @@ class Reading:
         planned: The label that the picture was made for.
         planned_probability: The classifier's probability of it.
         read: The label that the classifier gives.
-        probability: Its probability.
+        probability: The probability of the label read.
     """
 
     planned: str

@@ -54,9 +54,9 @@ class Descriptors:
     """What N pictures are compared by.
 
     Attributes:
-        names: Of the pictures.
+        names: Names of the pictures.
         hashes: phash and dhash, [N, 2, 64].
-        mirrored: The same of the mirror images.
+        mirrored: phash and dhash of the mirror images, [N, 2, 64].
         thumbnails: Grey, uint8 [N, 128, 128].
         features: A classifier's features at unit length, [N, F]; None without a classifier.
     """
@@ -136,7 +136,7 @@ def descriptors_of(prints: Sequence[Fingerprint], features: Matrix | None = None
     """Gather what readable pictures are compared by.
 
     Args:
-        prints: Of readable pictures.
+        prints: Fingerprints of readable pictures.
         features: In the same order, of any length, [N, F].
 
     Raises:
@@ -182,7 +182,7 @@ def learn_thresholds(
     """How near photographs of different objects come to each other.
 
     Args:
-        descriptors: Of the photographs.
+        descriptors: Descriptors of the photographs.
         groups: Number of the object, or of the group of copies, that each belongs to, [N].
         quantile: Share of the photographs that are nearer than the thresholds to one of another
             group.
@@ -269,9 +269,9 @@ class Photographs:
     """The real pictures that none may copy.
 
     Attributes:
-        descriptors: Of all of them.
+        descriptors: Descriptors of all of them.
         thresholds: How near those of the training part come to each other.
-        prints: Of all of them, for whoever asks for their digests.
+        prints: Fingerprints of all of them, for whoever asks for their digests.
         readings: What the classifier reads of each; empty without one.
     """
 
@@ -287,11 +287,11 @@ class NearestPhotographs:
 
     Attributes:
         by_hash: The one with the nearest perceptual hash.
-        bits: Its differing bits, out of 128.
+        bits: Differing bits of the nearest hash, out of 128.
         by_features: The one with the nearest features; None without a classifier.
-        distance: Its cosine distance.
+        distance: Cosine distance of the nearest features.
         by_detail: The one whose fine detail correlates best, if any was near enough to try.
-        detail: Its correlation.
+        detail: Correlation of the best fine detail.
         copied: The one that the picture is a copy of, if it is.
     """
 
@@ -317,7 +317,7 @@ def read_photographs(
         dataset: Real pictures; unreadable ones are passed over.
         training: File names of the training part.
         predictor: Gives features; None does without.
-        quantile: See `learn_thresholds`.
+        quantile: Share of photographs that may be as near to another object's as a copy is.
         on_progress: Called with pictures read so far and in all.
 
     Raises:
@@ -359,8 +359,8 @@ def describe_nearest(
     """Per picture the photographs that it is nearest to.
 
     Args:
-        near: Of the pictures to the photographs.
-        names: Of the photographs.
+        near: Distances of the pictures to the photographs.
+        names: Names of the photographs.
         thresholds: From which likeness a picture is a copy.
     """
     copies = near.copies(thresholds)

@@ -57,12 +57,12 @@ class Verdict:
 
     Attributes:
         candidate: What it was to show.
-        path: Its file.
+        path: File of the picture.
         reasons: Why it is dropped; none for a picture that is kept.
         readings: The classifier's, per task.
         misread: The tasks that it reads otherwise.
         tones: What defects were judged by.
-        nearest: Of the photographs; None without any.
+        nearest: The photographs nearest to it; None without any.
         repeated: Name of the kept candidate that it repeats.
     """
 

@@ -142,7 +142,7 @@ class SynthesisReport(_Frozen):
         generator: What made the pictures.
         classifier: What read them; None where there was none.
         classifier_graph: The graph of it that did.
-        data_digest: Of the photographs; None where none were given.
+        data_digest: Digest of the photographs; None where none were given.
         settings: Resolved.
         planned: Pictures wanted.
         sampled: Pictures made.
@@ -276,9 +276,9 @@ class Card:
     """One picture on the page.
 
     Attributes:
-        name: Of its file.
+        name: Name of its file.
         picture: Data URI.
-        title: Its labels for people.
+        title: Labels of the picture for people.
         prompt: What the generator was asked for.
         readings: Task, what was read, its probability, and whether it is accepted.
         beside: Data URI of the photograph that it copies, if it does.

@@ -33,16 +33,16 @@ class SynthesisSettings(BaseModel):
         variation: In place of noise, begin at training photographs of the kind and change them by
             this much, above 0 to 1; None makes pictures from nothing.
         attempts: Most pictures sampled for each one planned of a kind.
-        steps: Of the sampler; None takes the bundle's.
-        guidance_scale: Likewise.
-        width: In pixels, likewise.
-        height: In pixels, likewise.
+        steps: Denoising steps; None takes the bundle's.
+        guidance_scale: Scale of classifier-free guidance; None takes the bundle's.
+        width: Width in pixels; None takes the bundle's.
+        height: Height in pixels; None takes the bundle's.
         agreement: Per task, the least probability of the planned label; 0 passes any.
         copy_quantile: Share of photographs that are as near to one of another object as a copy
             is to its original.
         defects: Where a picture counts as blank, noise or burnt.
         batch_size: Pictures denoised at once.
-        seed: Of every picture's own seed.
+        seed: Number from which every picture's own seed is derived.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,7 +85,7 @@ class SynthesisSettings(BaseModel):
         return ratio
 
     def resolved(self, defaults: SamplingDefaults) -> Self:
-        """The same with the bundle's values where none is given."""
+        """These settings with the bundle's values where none is given."""
         missing = {
             name: value
             for name, value in defaults.model_dump().items()
