@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logs
 from safetensors import SafetensorError
+from transformers.utils import logging as transformers_logs
 
 from porcelain.errors import UserError
 from sampling.finding import resolve_base
 from sampling.hub import revision_of
 from sampling.layout import digest_of, pipeline_files, variant_of
-from sampling.quiet import quietly
 
 __all__ = [
     "choose_device",
@@ -22,6 +26,25 @@ __all__ = [
     "resolve_base",
     "revision_of",
 ]
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without progress bars and warnings, which both libraries switch for the whole process."""
+    libraries = (diffusers_logs, transformers_logs)
+    bars = [logs for logs in libraries if logs.is_progress_bar_enabled()]
+    levels = [logs.get_verbosity() for logs in libraries]
+    for logs in bars:
+        logs.disable_progress_bar()
+    for logs in libraries:
+        logs.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logs in bars:
+            logs.enable_progress_bar()
+        for logs, level in zip(libraries, levels, strict=True):
+            logs.set_verbosity(level)
 
 
 def load_pipeline(

@@ -129,7 +129,7 @@ def test_a_prompt_is_encoded_once(base, monkeypatch):
 
 
 def test_the_least_recently_used_prompt_leaves_first(base):
-    from sampling.embeddings import PromptEmbeddings
+    from sampling.denoising import PromptEmbeddings
 
     embeddings = PromptEmbeddings(load_pipeline(base, device="cpu"), capacity=2)
     first = embeddings.of("a")

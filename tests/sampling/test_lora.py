@@ -12,8 +12,7 @@ from safetensors.torch import load_file, save_file
 from porcelain.bundle import LORA_FILE, load_bundle
 from porcelain.errors import BundleError
 from sampling.base import load_pipeline
-from sampling.generator import Generator, SampleRequest
-from sampling.lora import fuse_lora, load_lora
+from sampling.generator import Generator, SampleRequest, fuse_lora, load_lora
 from tests.sampling.comparing import ALIKE, plain_picture, psnr
 from tests.sampling.tiny_bundle import ALPHA, RANK, STEPS, make_tiny_lora
 from tests.sampling.tiny_pipeline import SIZE, make_tiny_pipeline

@@ -27,7 +27,7 @@ from porcelain.errors import ImageError
 from porcelain.files import reserve, sha256_bytes, sha256_file, write_bytes, write_json
 from porcelain.preparation import Pixels, ResizeRule, load_and_prepare
 from porcelain.vocabulary import TASKS
-from sampling.embeddings import PromptEmbeddings
+from sampling.denoising import PromptEmbeddings
 from training.generator.lora.settings import LoraSettings
 from training.loop import EpochSampler, Indices, seed_of
 

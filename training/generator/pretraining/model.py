@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from porcelain.files import write_json
-from sampling.quiet import quietly
+from sampling.base import quietly
 from training.generator.pretraining.data import Pixels, save_tokenizer
 from training.generator.pretraining.settings import AutoencoderSettings, DiffusionSettings
 
