@@ -25,10 +25,14 @@ from training.generator.evaluation.groups import (
     rare_labels,
     rows_of,
 )
-from training.generator.evaluation.metrics import compare_manifolds, diversity, kernel_distance
+from training.generator.evaluation.metrics import (
+    KernelDistance,
+    compare_manifolds,
+    diversity,
+    kernel_distance,
+)
 from training.generator.evaluation.results import (
     Copy,
-    Distance,
     GeneratorEvaluation,
     GroupResult,
     Measures,
@@ -177,7 +181,7 @@ def measure(
     return Measures(
         pictures=len(others),
         against=len(photographs),
-        kid=None if distance is None else Distance(**vars(distance)),
+        kid=distance,
         precision=None if manifold is None else manifold.precision,
         recall=None if manifold is None else manifold.recall,
         density=None if manifold is None else manifold.density,
@@ -210,7 +214,7 @@ def mean_measures(measures: Sequence[Measures]) -> Measures:
     if distances:
         values = [item.value for item in distances]
         spread = float(np.std(values, ddof=1)) if len(values) > 1 else distances[0].std
-        kid = Distance(value=float(np.mean(values)), std=spread, subset_size=first.pictures)
+        kid = KernelDistance(value=float(np.mean(values)), std=spread, subset_size=first.pictures)
     return first.model_copy(
         update={
             "kid": kid,

@@ -49,8 +49,8 @@ from training.generator.evaluation.groups import (
     rows_of,
     sample_variant,
 )
+from training.generator.evaluation.metrics import KernelDistance
 from training.generator.evaluation.results import (
-    Distance,
     GeneratorEvaluation,
     GroupResult,
     Measures,
@@ -125,7 +125,7 @@ def _cell(item: Measures | None, task: str) -> str:
     return f"{value} {_share(item.agreement[task]):>4}"
 
 
-def _distance(distance: Distance | None) -> str:
+def _distance(distance: KernelDistance | None) -> str:
     return "–" if distance is None else f"{distance.value:.4f} ± {distance.std:.4f}"
 
 

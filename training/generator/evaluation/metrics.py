@@ -16,6 +16,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial.distance import cdist, pdist
+from sklearn.metrics.pairwise import polynomial_kernel
+from sklearn.utils import gen_batches
 
 Features = npt.NDArray[np.floating]
 
@@ -80,6 +82,7 @@ def squared_discrepancy(one: Features, two: Features) -> float:
 
     The kernel is (x·y / F + 1)³.
     """
+    one, two = one.astype(np.float64), two.astype(np.float64)
     within = (_kernel_sum(values, values) - _self_sum(values) for values in (one, two))
     means = [total / (n * (n - 1)) for total, n in zip(within, (len(one), len(two)), strict=True)]
     return sum(means) - 2.0 * _kernel_sum(one, two) / (len(one) * len(two))
@@ -87,21 +90,15 @@ def squared_discrepancy(one: Features, two: Features) -> float:
 
 def _kernel_sum(one: Features, two: Features) -> float:
     """Sum of the kernel over all pairs, in blocks, so that memory does not grow as N x M."""
-    wide = two.astype(np.float64).T
     return sum(
-        float(_kernel(one[start : start + _BLOCK].astype(np.float64) @ wide, one.shape[1]).sum())
-        for start in range(0, len(one), _BLOCK)
+        float(polynomial_kernel(one[rows], two, degree=3).sum())
+        for rows in gen_batches(len(one), _BLOCK)
     )
 
 
 def _self_sum(values: Features) -> float:
-    wide = values.astype(np.float64)
-    return float(_kernel((wide * wide).sum(axis=1), values.shape[1]).sum())
-
-
-def _kernel(products: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float64]:
-    result: npt.NDArray[np.float64] = (products / width + 1.0) ** 3
-    return result
+    """Sum of the kernel of every picture with itself."""
+    return float((((values**2).mean(axis=1) + 1.0) ** 3).sum())
 
 
 NEIGHBOURS: Final = 5

@@ -5,19 +5,12 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from porcelain.bundle import SamplingDefaults
+from training.generator.evaluation.metrics import KernelDistance
 from training.generator.synthesis.results import ModelName
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Distance(_Frozen):
-    """Kernel distance; see `evaluation.metrics.KernelDistance`."""
-
-    value: float
-    std: float
-    subset_size: int
 
 
 class Measures(_Frozen):
@@ -39,7 +32,7 @@ class Measures(_Frozen):
 
     pictures: int
     against: int
-    kid: Distance | None
+    kid: KernelDistance | None
     precision: float | None
     recall: float | None
     density: float | None

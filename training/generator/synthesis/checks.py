@@ -13,6 +13,17 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 
+class Reason(StrEnum):
+    """Why a picture is dropped."""
+
+    MISREAD = "misread"
+    COPY = "copy"
+    REPEAT = "repeat"
+    BLANK = "blank"
+    NOISE = "noise"
+    SATURATED = "saturated"
+
+
 @dataclass(frozen=True)
 class Reading:
     """A classifier's answer to one task, beside what was planned.
@@ -79,14 +90,6 @@ _BACKGROUND: Final = 6.0  # sigma in pixels of what counts as smooth ground
 _LUMA = np.asarray([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
 
-class Defect(StrEnum):
-    """What may be wrong with a picture whatever it is meant to show."""
-
-    BLANK = "blank"
-    NOISE = "noise"
-    SATURATED = "saturated"
-
-
 @dataclass(frozen=True)
 class DefectLimits:
     """Where a picture stops being one.
@@ -130,15 +133,15 @@ def measure_tones(picture: npt.NDArray[np.uint8]) -> Tones:
     )
 
 
-def find_defects(tones: Tones, limits: DefectLimits) -> list[Defect]:
+def find_defects(tones: Tones, limits: DefectLimits) -> list[Reason]:
     """Everything that is wrong with a picture of these tones."""
     if tones.detail < limits.detail:
-        return [Defect.BLANK]  # of an even ground the rest says nothing
+        return [Reason.BLANK]  # of an even ground the rest says nothing
     found = []
     if tones.smoothness < limits.smoothness:
-        found.append(Defect.NOISE)
+        found.append(Reason.NOISE)
     if tones.colourfulness > limits.colourfulness or tones.clipped > limits.clipped:
-        found.append(Defect.SATURATED)
+        found.append(Reason.SATURATED)
     return found
 
 

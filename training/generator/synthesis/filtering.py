@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +20,7 @@ from training.generator.synthesis.candidates import Candidate
 from training.generator.synthesis.checks import (
     DefectLimits,
     Reading,
+    Reason,
     Tones,
     find_defects,
     measure_tones,
@@ -38,17 +38,6 @@ from training.generator.synthesis.copies import (
     pair_distances,
 )
 from training.generator.synthesis.plan import Plan, labels_of
-
-
-class Reason(StrEnum):
-    """Why a picture is dropped."""
-
-    MISREAD = "misread"
-    COPY = "copy"
-    REPEAT = "repeat"
-    BLANK = "blank"
-    NOISE = "noise"
-    SATURATED = "saturated"
 
 
 @dataclass(frozen=True)
@@ -125,9 +114,7 @@ class Filter:
             found = [Reason.MISREAD] if tasks else []
             if near is not None and near.copied is not None:
                 found.append(Reason.COPY)
-            reasons.append(
-                found + [Reason(defect.value) for defect in find_defects(tone, self._defects)]
-            )
+            reasons.append(found + find_defects(tone, self._defects))
         repeated = self._remember(descriptors, np.asarray([not found for found in reasons]))
         return [
             Verdict(

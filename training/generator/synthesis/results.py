@@ -20,7 +20,9 @@ from porcelain.dataset import Dataset, write_metadata
 from porcelain.files import SETTINGS_FILE, write_json, write_text
 from porcelain.images import decode_image
 from porcelain.vocabulary import TASKS, TAXONOMY_FILE, Taxonomy, load_taxonomy
-from training.generator.synthesis.filtering import Reason, Verdict
+from training.generator.synthesis.checks import Reason
+from training.generator.synthesis.copies import CopyThresholds
+from training.generator.synthesis.filtering import Verdict
 from training.generator.synthesis.plan import PLAN_FILE, Plan, labels_of, write_plan
 from training.generator.synthesis.settings import SynthesisSettings
 from training.generator.synthesis.sources import Sources
@@ -127,14 +129,6 @@ class KindCount(_Frozen):
         return self.planned - self.kept
 
 
-class CopyLimits(_Frozen):
-    """From where a picture counts as a copy; see `synthesis.copies.CopyThresholds`."""
-
-    bits: float
-    features: float | None
-    detail: float
-
-
 class SynthesisReport(_Frozen):
     """Saved as `synthesis.json`.
 
@@ -169,7 +163,7 @@ class SynthesisReport(_Frozen):
     rules: dict[Reason, RuleCount]
     misread: dict[str, int]
     photographs_passed: float | None
-    copy_limits: CopyLimits
+    copy_limits: CopyThresholds
     warnings: list[str]
 
     @property

@@ -34,7 +34,6 @@ from training.generator.synthesis.filtering import Filter, Verdict, rejection_sa
 from training.generator.synthesis.learned import learned_by, write_learned
 from training.generator.synthesis.plan import Plan, labels_of
 from training.generator.synthesis.results import (
-    CopyLimits,
     ModelName,
     SynthesisReport,
     count_kinds,
@@ -296,7 +295,7 @@ def _sample(
 def _report(
     run: _Run, judge: Filter, photographs: Photographs | None, verdicts: Sequence[Verdict]
 ) -> SynthesisReport:
-    dataset, limits = run.sources.photographs, judge.thresholds
+    dataset = run.sources.photographs
     passed = None
     if photographs is not None and run.sources.split is not None:
         passed = photographs_passed(photographs, run.sources.split, run.settings.agreement)
@@ -313,6 +312,6 @@ def _report(
         rules=count_rules(verdicts),
         misread={task: sum(task in v.misread for v in verdicts) for task in TASKS},
         photographs_passed=passed,
-        copy_limits=CopyLimits(bits=limits.bits, features=limits.features, detail=limits.detail),
+        copy_limits=judge.thresholds,
         warnings=run.warnings,
     )

@@ -6,9 +6,9 @@ import io
 
 from rich.console import Console
 
+from training.generator.synthesis.copies import CopyThresholds
 from training.generator.synthesis.results import (
     MOST_SHORTFALLS,
-    CopyLimits,
     KindCount,
     ModelName,
     SynthesisReport,
@@ -39,7 +39,7 @@ def test_the_worst_shortfalls_are_told_and_the_rest_counted() -> None:
         rules=count_rules([]),
         misread={},
         photographs_passed=None,
-        copy_limits=CopyLimits(bits=1, features=None, detail=1),
+        copy_limits=CopyThresholds(bits=1, features=None, detail=1),
         warnings=[],
     )
     text = io.StringIO()

@@ -26,7 +26,7 @@ from training.data.mix import mix_datasets
 from training.data.ratio import Rule
 from training.data.split import make_split, read_split, write_split
 from training.generator.synthesis.candidates import BEGUN_AT_COLUMN, VARIATION_COLUMN
-from training.generator.synthesis.filtering import Reason
+from training.generator.synthesis.checks import Reason
 from training.generator.synthesis.learned import read_learned
 from training.generator.synthesis.plan import Plan, kind_of, read_plan
 from training.generator.synthesis.results import ManifestRow, SynthesisReport
