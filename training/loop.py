@@ -322,8 +322,8 @@ class TrainingLoop:
 
     @property
     def averaged(self) -> nn.Module:
-        """A module in evaluation mode with the averaged weights; the trained one without them."""
-        return self.module.eval() if self.average is None else self.average.module
+        """A module in evaluation mode with the averaged weights; the trained one without any."""
+        return self.module if self.average is None else self.average.module
 
     def finish(self) -> nn.Module:
         """The module in evaluation mode, with the averaged weights where there are any."""

@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from training.generator.lora.inputs import Draw
+from training.generator.lora.inputs import StepSample
 
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -84,7 +84,7 @@ class ExampleTrainer:
         base: Path,
         paths: Sequence[Path],
         captions: Sequence[str],
-        draws: Iterator[Draw],
+        draws: Iterator[StepSample],
         options: dict[str, Any],
         precision: str,
     ) -> None:
@@ -132,7 +132,7 @@ class ExampleTrainer:
             eps=1e-8,
         )
         rate = get_scheduler("constant", optimizer=optimizer)
-        self._drawn: list[Draw] = []
+        self._drawn: list[StepSample] = []
         loader = DataLoader(
             _Captioned(paths, captions, tokenizer, options["size"]),
             batch_sampler=self._items(draws),
@@ -141,7 +141,7 @@ class ExampleTrainer:
         self._unet, self._optimizer, self._rate = accelerator.prepare(unet, optimizer, rate)
         self._batches = iter(loader)
 
-    def _items(self, draws: Iterator[Draw]) -> Iterator[list[tuple[int, bool, bool]]]:
+    def _items(self, draws: Iterator[StepSample]) -> Iterator[list[tuple[int, bool, bool]]]:
         for draw in draws:
             self._drawn.append(draw)
             yield list(

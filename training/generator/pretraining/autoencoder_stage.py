@@ -252,7 +252,7 @@ def freeze_encoder(autoencoder: AutoencoderKL) -> AutoencoderKL:
 AUTOENCODER_FOLDER = "autoencoder"
 DECODER_FOLDER = "decoder"
 LATENTS_FILE = "latents.npy"
-STATS_FILE = "stats.json"
+STATS_FILE = "effort.json"
 PREVIEW_PICTURES = 16
 
 
