@@ -17,7 +17,6 @@ import numpy.typing as npt
 import torch
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
-from timm.data import resolve_model_data_config
 from torch import nn
 
 from porcelain.dataset import Dataset, Record
@@ -107,7 +106,7 @@ def frozen_features(
         work / "pictures.pixels",
         lambda done, total: say("Reading pictures", done, total),
     )
-    config = resolve_model_data_config(backbone)
+    config = backbone.pretrained_cfg
     mean, std = (torch.tensor(config[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     chunks = []
     for start in range(0, len(pictures), CHUNK):
@@ -162,8 +161,8 @@ def answer_fold(
         if len(names) < 2:
             continue
         labels = label_column(records, task, names)
-        head = _fit_head(features, labels, rows["train"], rows["validation"])
-        scores = {part: _scores(head, features[rows[part]]) for part in answers}
+        head = fit_head(features, labels, rows["train"], rows["validation"])
+        scores = {part: head_logits(head, features[rows[part]]) for part in answers}
         temperature = fit_temperature(scores["validation"], labels[rows["validation"]])
         classes[task] = names
         for part, found in answers.items():
@@ -177,9 +176,17 @@ def label_column(records: Sequence[Record], task: str, names: Sequence[str]) -> 
     return np.array([index.get(record.labels[task] or "", -1) for record in records], np.int64)
 
 
-def _fit_head(
+def fit_head(
     features: Features, labels: IntArray, train: IntArray, validation: IntArray
 ) -> LogisticRegression:
+    """A task's head, its penalty chosen by validation log loss.
+
+    Args:
+        features: Of every picture [N, F].
+        labels: Class indices [N]; -1 where unknown.
+        train: Rows to learn from.
+        validation: Rows to choose the penalty by.
+    """
     learn, check = (part[labels[part] >= 0] for part in (train, validation))
     strengths = REGULARISATIONS if len(check) else REGULARISATIONS[2:3]
     heads, losses = [], []
@@ -195,11 +202,11 @@ def _fit_head(
 def _log_loss(head: LogisticRegression, features: Features, labels: IntArray) -> float:
     if len(labels) == 0:
         return 0.0
-    logarithms = log_softmax(_scores(head, features), axis=1)
+    logarithms = log_softmax(head_logits(head, features), axis=1)
     return -float(logarithms[np.arange(len(labels)), labels].mean())
 
 
-def _scores(head: LogisticRegression, features: Features) -> FloatArray:
+def head_logits(head: LogisticRegression, features: Features) -> FloatArray:
     """Logits [N, classes], of two classes too."""
     found = np.asarray(head.decision_function(features), dtype=np.float64)
     return np.stack([-found / 2, found / 2], axis=1) if found.ndim == 1 else found

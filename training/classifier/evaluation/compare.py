@@ -101,7 +101,8 @@ def compare_bundles(
     digests = content_digests(dataset)
     kept, left_out = _unseen(dataset, digests, bundles)
     contestants = _answers(bundles, dataset, kept, digests, on_progress)
-    usable = np.intersect1d(*(one.answers.readable for one in contestants))
+    readable = [one.answers.readable for one in contestants]
+    usable = np.intersect1d(readable[0], readable[1])
     records = [kept[i] for i in usable]
     if len(records) < LEAST_PICTURES:
         raise UserError(f"Only {len(records)} picture(s) can be read; that judges nothing.")
@@ -314,5 +315,5 @@ def _turned(
             b_probability=float(tables[1][i].max()),
             better="b" if right[1][i] else "a",
         )
-        for i in rows
+        for i in map(int, rows)
     ]
