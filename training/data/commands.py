@@ -447,7 +447,7 @@ def merge(
     A table has the columns file_name, task, old_label, new_label, who, when
     and why; rows with a blank new_label were not decided and are passed
     over, and - makes a label unknown. A row whose old_label is no longer the
-    label stops the merge. The log of all corrections, corrections.csv, grows
+    label stops the merge. The log of all of them, label-corrections.csv, grows
     in the folder, and the columns corrected_by, corrected_at and
     corrected_from say it of each picture. With --out the folder itself and
     --overwrite, only its tables are replaced.

@@ -33,7 +33,7 @@ from porcelain.errors import UserError
 from porcelain.files import atomic_folder, check_free, write_text
 from porcelain.tables import Row, read_csv
 
-LOG_FILE: Final = "corrections.csv"
+LOG_FILE: Final = "label-corrections.csv"
 UNKNOWN: Final = "-"
 COLUMNS: Final = ("file_name", "task", "old_label", "new_label", "who", "when", "why")
 _NEEDED: Final = COLUMNS[:4]
