@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import combinations, count
 from pathlib import Path
 
 from porcelain.dataset import Dataset, Record
@@ -104,11 +104,12 @@ def check_fixed(splits: Sequence[Names], pictures: Sequence[Picture]) -> None:
             raise DatasetError(f"--splits: {twice[0]} is tested in two folds.")
         tested |= set(names["test"])
         groups = {part: {group[n] for n in names[part] if n in group} for part in SUBSETS}
-        if torn := sorted(groups["train"] & (groups["validation"] | groups["test"])):
-            raise DatasetError(
-                f"--splits: fold {fold} trains on photographs of {torn[0]} and is judged by others "
-                "of it."
-            )
+        for one, other in combinations(SUBSETS, 2):
+            if torn := sorted(groups[one] & groups[other]):
+                raise DatasetError(
+                    f"--splits: fold {fold} has photographs of {torn[0]} both in {one} and in "
+                    f"{other}; make the folds anew with `porcelain experiment split`."
+                )
 
 
 def _positions(names: Names, position: dict[str, int]) -> Parts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +48,8 @@ def write_folder(
     seeds: int,
     folds: int,
     data: str = "photographs",
-    skip: Sequence[UnitKey] = (),
+    skip: Collection[UnitKey] = (),
+    fixed: bool = False,
 ) -> Experiment:
     """Write an experiment whose models gave these answers; units of `skip` are not done."""
     names = sorted({name for found in answers.values() for name in found.file_names})
@@ -69,7 +70,7 @@ def write_folder(
         tasks=list(answers),
         labels={task: list(found.labels) for task, found in answers.items()},
         training={"backbone": "tf_mobilenetv3_small_075"},
-        design={},
+        design={"fixed_splits": fixed},
         pictures=[
             Picture(file_name=name, object_id=name, labels=labels[name], tested=True)
             for name in names

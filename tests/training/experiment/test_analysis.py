@@ -120,3 +120,21 @@ def test_thousands_of_resamples_take_seconds():
     scored = score(answers, 2000, 0)
     scored.difference("mix-90-10", "real", scored.macro)
     assert time.perf_counter() - started < 6.0
+
+
+def test_only_comparisons_that_have_a_p_value_are_corrected_together(tmp_path):
+    skip = {UnitKey(seed=s, fold=f, arm=MIX5) for s in range(1, 3) for f in range(3)}
+    _, report = analysed(tmp_path, {"type": World(LONG_TAIL)}, (REAL, MIX, MIX5), 3, skip=skip)
+    compared = {c.arm: c for c in report.tasks["type"].comparisons}
+    assert compared[MIX5.name].p is None
+    assert report.comparisons == {"real": 1, "control": 0}
+    assert compared[MIX.name].p_holm == compared[MIX.name].p
+    # Nine runs can be swapped in 256 ways that differ, and all of them were counted.
+    assert compared[MIX.name].p * 256 == pytest.approx(round(compared[MIX.name].p * 256))
+
+
+def test_fixed_folds_are_told(tmp_path):
+    _, report = analysed(tmp_path, {"type": World(LONG_TAIL)}, (REAL, MIX), 3, fixed=True)
+    assert any("3 training sets serve all 3 seeds" in note for note in report.notes)
+    _, report = analysed(tmp_path / "anew", {"type": World(LONG_TAIL)}, (REAL, MIX), 3)
+    assert not any("training sets" in note for note in report.notes)

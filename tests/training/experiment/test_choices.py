@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from porcelain.dataset import Record
+from porcelain.errors import DatasetError
 from training.data.ratio import Rule
 from training.experiment.additions import (
     matching_copies,
@@ -18,8 +19,9 @@ from training.experiment.additions import (
     usable_records,
 )
 from training.experiment.arms import choose_arms
+from training.experiment.folds import check_fixed
 from training.experiment.measuring import BALANCED_LOSS, choose_ratios, measure
-from training.experiment.records import PREDICTIONS, Arm
+from training.experiment.records import PREDICTIONS, Arm, Picture
 
 
 def record(name: str, dynasty: str, form: str, **extra: str) -> Record:
@@ -144,3 +146,23 @@ def test_measures_are_what_their_names_say():
     assert found["log_loss"] == pytest.approx((2 * mine - math.log(0.4)) / 3)
     assert found[BALANCED_LOSS] == pytest.approx((mine - math.log(0.4)) / 2)
     assert measure(probabilities[:0], labels[:0]) == {"support": 0.0}
+
+
+@pytest.mark.parametrize(
+    "torn", [("train", "validation"), ("train", "test"), ("validation", "test")]
+)
+def test_fixed_folds_keep_each_object_in_one_part(torn):
+    parts = ("train", "validation", "test")
+    pictures = [
+        Picture(file_name=f"{i}.jpg", object_id=f"object-{i // 2}", labels={}, tested=True)
+        for i in range(6)
+    ]
+    whole = {part: (f"{2 * i}.jpg", f"{2 * i + 1}.jpg") for i, part in enumerate(parts)}
+    check_fixed([whole], pictures)
+    one, other = torn
+    exchanged = whole | {
+        one: (whole[one][0], whole[other][0]),
+        other: (whole[one][1], whole[other][1]),
+    }
+    with pytest.raises(DatasetError, match=f"object-. both in {one} and in {other}"):
+        check_fixed([exchanged], pictures)

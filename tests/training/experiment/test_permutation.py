@@ -1,9 +1,11 @@
+from itertools import product
+
 import numpy as np
 import pytest
 
-from training.experiment.statistics.permutation import holm, swap_test
+from training.experiment.statistics.permutation import EXACT_RUNS, holm, least_p, swap_test
 
-SEEDS, FOLDS, OBJECTS = 5, 4, 60
+SEEDS, FOLDS, OBJECTS = 5, 5, 60
 STRATA = np.repeat([0, 1, 2], [3, 17, 40])
 
 
@@ -23,6 +25,48 @@ def test_p_is_uniform_where_arms_are_exchangeable():
         values.append(swap_test(parts, folds, STRATA, swaps=199, seed=i))
     for level in (0.05, 0.2, 0.5):
         assert np.mean(np.array(values) <= level) == pytest.approx(level, abs=0.055)
+
+
+def studentised(parts, strata):
+    """The statistic said plainly: a difference over its standard error with seeds and objects."""
+    seeds = len(parts)
+    variance = parts.sum(axis=1).var(ddof=1) / seeds
+    for stratum in np.unique(strata):
+        own = parts[:, strata == stratum]
+        if (size := own.shape[1]) > 1:
+            shared = np.cov(own, ddof=1) * size
+            variance += (shared.sum() - np.trace(shared)) / (seeds * (seeds - 1))
+    without = parts.sum(axis=1).var(ddof=1) / seeds
+    return abs(parts.sum(axis=1).mean()) / max(variance, without) ** 0.5
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1])
+def test_with_few_runs_every_pattern_of_swaps_is_counted_once(shift):
+    rng = np.random.default_rng(5)
+    seeds, folds = 3, 3
+    where = np.stack([rng.permutation(np.arange(OBJECTS) % folds) for _ in range(seeds)])
+    parts = rng.normal(shift, 1.0, (seeds, OBJECTS))
+    observed, beyond = studentised(parts, STRATA), 0
+    for signs in product((-1.0, 1.0), repeat=seeds * folds):
+        runs = np.reshape(signs, (seeds, folds))
+        swapped = parts * runs[np.arange(seeds)[:, None], where]
+        beyond += studentised(swapped, STRATA) >= observed * (1 - 1e-9)
+    exact = beyond / 2 ** (seeds * folds)
+    assert swap_test(parts, where, STRATA, seed=1) == pytest.approx(exact)
+    assert swap_test(parts, where, STRATA, seed=2, swaps=99) == pytest.approx(exact)
+    assert least_p(seeds * folds, 99) == 2 / 2 ** (seeds * folds)
+
+
+def test_up_to_twenty_runs_leave_nothing_to_luck_and_more_leave_little():
+    assert EXACT_RUNS == 20
+    rng = np.random.default_rng(6)
+    parts, folds = null(rng, shift=0.08)
+    few = np.minimum(folds, 3)
+    assert swap_test(parts, few, STRATA, seed=1) == swap_test(parts, few, STRATA, seed=2)
+    values = [swap_test(parts, folds, STRATA, seed=i) for i in range(4)]
+    assert len(set(values)) > 1
+    assert max(values) - min(values) < 0.006
+    assert min(values) >= least_p(25, 100_000) == 1 / 100_001
 
 
 def test_an_effect_in_every_seed_is_found():

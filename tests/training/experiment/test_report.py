@@ -138,12 +138,27 @@ def test_the_command_writes_into_the_experiment_and_prints_json(experiment):
         CliRunner().invoke(app, ["report", str(experiment)], catch_exceptions=False)
 
 
-def test_too_few_swaps_to_show_anything_are_told(experiment, tmp_path):
+def test_too_few_swaps_to_show_anything_are_told(tmp_path):
+    arms = (REAL, MIX, COPIES)
+    worlds = {task: World((9, 6)) for task in ("dynasty", "glaze", "kiln")}
+    write_folder(tmp_path / "e", made_up(worlds, arms, 7), arms, seeds=7, folds=3)
     few = AnalysisSettings(draws=100, swaps=99)
-    report = report_experiment([experiment], tmp_path / "out", few)
-    assert any("99 swaps are too few for 20 comparisons" in note for note in report.notes)
+    report = report_experiment([tmp_path / "e"], tmp_path / "out", few)
+    assert any("99 swaps are too few for 6 comparisons" in note for note in report.notes)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert page.count("Before you trust these numbers") == 1
+
+
+def test_too_few_runs_to_show_anything_are_told(tmp_path):
+    write_folder(
+        tmp_path / "e",
+        made_up({"type": World((9, 6))}, (REAL, MIX), 2, 2),
+        (REAL, MIX),
+        seeds=2,
+        folds=2,
+    )
+    report = report_experiment([tmp_path / "e"], tmp_path / "out", QUICK)
+    assert any("4 training runs can be swapped in 8 ways" in note for note in report.notes)
 
 
 def test_a_folder_that_is_no_experiment_is_a_clear_error(tmp_path):

@@ -50,7 +50,13 @@ def report(
         Path | None, typer.Option(help="Where the dataset folder is, if not where it was.")
     ] = None,
     draws: Annotated[int | None, typer.Option(help="Bootstrap draws of the objects; 2000.")] = None,
-    swaps: Annotated[int | None, typer.Option(help="Of the permutation test; 9999.")] = None,
+    swaps: Annotated[
+        int | None,
+        typer.Option(
+            help="Of the permutation test, with more than 20 training runs (seeds times folds) of "
+            "an arm; 100000. With fewer every pattern is tried."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of draws and swaps.")] = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what is at --out.")
@@ -101,6 +107,13 @@ def power(
         str, typer.Option(metavar="N,N,…", help="Numbers of seeds to compare.")
     ] = "3,5,10,20",
     folds: Annotated[int, typer.Option(min=2, help="Folds of each seed.")] = 5,
+    fixed_folds: Annotated[
+        bool,
+        typer.Option(
+            "--fixed-folds",
+            help="All seeds have the same folds, as with `experiment run --splits`; with --data.",
+        ),
+    ] = False,
     arms: Annotated[
         int, typer.Option(min=1, help="Arms beside `real`; p-values are corrected for them.")
     ] = 3,
@@ -126,6 +139,8 @@ def power(
     numbers = _numbers(seeds)
     if (data is None) == (pilot is None):
         raise UserError("Give either --data DIR or --pilot DIR.")
+    if pilot is not None and fixed_folds:
+        raise UserError("--fixed-folds is simulated, which takes --data DIR in place of --pilot.")
     if pilot is not None:
         variances = pilot_variance(read_results(pilot))
     elif data is not None:
@@ -136,7 +151,8 @@ def power(
             variances = {}
             for done_tasks, (task, found) in enumerate(counts.items()):
                 stages.report("Simulating", done_tasks, len(counts), task)
-                variances[task] = (found, simulated_variance(found, folds))
+                variance = simulated_variance(found, folds, fixed_folds=fixed_folds)
+                variances[task] = (found, variance)
     planned = plan(variances, numbers, arms)
     if json:
         from pydantic import TypeAdapter

@@ -12,7 +12,13 @@ from training.experiment.arms import MIX, REAL, Family, Pair, pairs
 from training.experiment.records import Arm, Experiment, Results
 from training.experiment.statistics.answers import TaskAnswers, paired, read_answers
 from training.experiment.statistics.breakdown import changes, class_gains, group_gains
-from training.experiment.statistics.permutation import holm, swap_test
+from training.experiment.statistics.permutation import (
+    DEFAULT_SWAPS,
+    EXACT_RUNS,
+    holm,
+    least_p,
+    swap_test,
+)
 from training.experiment.statistics.recommendation import recommend
 from training.experiment.statistics.results import (
     LEVEL,
@@ -44,7 +50,7 @@ class AnalysisSettings(BaseModel):
 
     Attributes:
         draws: Of the objects, for intervals.
-        swaps: Of training runs, for p-values; the smallest possible is 1 / (1 + swaps).
+        swaps: Of training runs, for p-values, where there are too many runs to try all.
         shown: Pictures named per task and arm that turned right, and wrong.
         seed: Of all that is drawn.
     """
@@ -52,7 +58,7 @@ class AnalysisSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     draws: int = Field(default=2000, ge=100)
-    swaps: int = Field(default=9999, ge=99)
+    swaps: int = Field(default=DEFAULT_SWAPS, ge=99)
     shown: int = Field(default=12, ge=0)
     seed: int = Field(default=0, ge=0)
 
@@ -81,7 +87,9 @@ def analyse(
         task: _task_result(scored[task], compared[task], experiment, settings) for task in answers
     }
     counts: dict[Family, int] = {
-        family: sum(c.family == family for found in compared.values() for c in found)
+        family: sum(
+            c.family == family and c.p is not None for found in compared.values() for c in found
+        )
         for family in FAMILIES
     }
     return ExperimentReport(
@@ -242,7 +250,7 @@ def reader_notes(
         comparisons: In the larger family.
         swaps: Of the permutation test.
     """
-    notes = list(results.experiment.notes)
+    notes = [*results.experiment.notes, *_fixed_folds_note(results.experiment)]
     if results.missing:
         total = len(results.missing) + len(results.units)
         notes.append(
@@ -250,6 +258,7 @@ def reader_notes(
             "folds are left out, and arms are compared in the seeds that both have."
         )
     seeds = [len(arm.seeds) for found in answers.values() for arm in found.arms.values()]
+    runs = results.experiment.folds * max(seeds, default=0)
     if min(seeds, default=0) < 5:
         notes.append(
             f"Some arm has only {min(seeds, default=0)} whole seed(s): intervals are wide with "
@@ -258,12 +267,36 @@ def reader_notes(
     for task in results.experiment.tasks:
         if task not in answers:
             notes.append(f"No tested picture has a {task} label, so {task} was not measured.")
-    if comparisons / (1 + swaps) > LEVEL:
-        notes.append(
-            f"{swaps} swaps are too few for {comparisons} comparisons: no corrected p-value can be "
-            f"below {LEVEL}. Give --swaps {20 * 20 * comparisons} or more."
-        )
+    notes += _resolution_notes(runs, comparisons, swaps)
     return notes
+
+
+def _fixed_folds_note(experiment: Experiment) -> list[str]:
+    """What intervals do not see where every seed has the same folds."""
+    if not experiment.design.get("fixed_splits") or len(experiment.seeds) < 2:
+        return []
+    return [
+        f"The folds are fixed: {experiment.folds} training sets serve all {len(experiment.seeds)} "
+        "seeds, and the intervals and p-values cannot see how other training sets would have "
+        f"done: they hold for these {experiment.folds} and are too sure of others. Folds are drawn "
+        "anew for each seed where no folder has learned from a photograph."
+    ]
+
+
+def _resolution_notes(runs: int, comparisons: int, swaps: int) -> list[str]:
+    """Whether corrected p-values can fall below the level at all."""
+    if comparisons * least_p(runs, swaps) <= LEVEL or not comparisons:
+        return []
+    if runs <= EXACT_RUNS:
+        return [
+            f"{runs} training runs can be swapped in {2 ** (runs - 1)} ways, too few for "
+            f"{comparisons} comparison(s): no corrected p-value can be below {LEVEL}. Run more "
+            "seeds."
+        ]
+    return [
+        f"{swaps} swaps are too few for {comparisons} comparisons: no corrected p-value can be "
+        f"below {LEVEL}. Give --swaps {20 * 20 * comparisons} or more."
+    ]
 
 
 def beside_the_paper(tasks: Mapping[str, TaskResult]) -> list[PaperFigure]:

@@ -228,7 +228,7 @@ class ExperimentReport(_Frozen):
         pictures: Tested pictures.
         untested: Pictures that always train, because a generator or filter has seen them.
         draws: Of the bootstrap over objects.
-        swaps: Of the permutation test.
+        swaps: Of the permutation test, where an arm has more runs than are all tried.
         comparisons: How many p-values were corrected together, by family.
         tasks: By name.
         paper: The paper's figures beside ours.

@@ -39,6 +39,9 @@ class World:
         shared_run: Standard deviation of a seed, fold and class, common to arms.
         own_run: The same for each arm.
         luck: Standard deviation of a single answer.
+        fixed_folds: Whether all seeds have the same folds, and so the same training sets.
+        training_set: Share, 0 to 1, of the variance of runs that comes from what a fold trains on;
+            it is common to all seeds where folds are fixed.
     """
 
     counts: Sequence[int]
@@ -51,6 +54,8 @@ class World:
     shared_run: float = 1.2
     own_run: float = 1.4
     luck: float = 1.0
+    fixed_folds: bool = False
+    training_set: float = 0.5
 
 
 def simulate(
@@ -74,11 +79,14 @@ def simulate(
     mistake = _other(rng.choice(classes, size, p=shares), truth, classes)
     rare = counts[truth] < counts.mean() / 2.0
     fold = np.stack([_folds(counts, folds, rng) for _ in range(seeds)])
-    shared = rng.normal(0.0, world.shared_run, (seeds, folds, classes))
+    if world.fixed_folds:
+        fold[:] = fold[0]
+    shape = (seeds, folds, classes)
+    shared = _runs(world, world.shared_run, shape, rng)
     rows = np.arange(seeds)[:, None]
     answers = {}
     for arm, name in enumerate(world.arms):
-        run = shared + rng.normal(0.0, world.own_run, shared.shape)
+        run = shared + _runs(world, world.own_run, shape, rng)
         odds = easiness[truth] + run[rows, fold, truth] - hardness
         odds += rng.normal(0.0, world.luck, (seeds, size))
         if arm:
@@ -105,6 +113,17 @@ def simulate(
         truth,
         answers,
     )
+
+
+def _runs(
+    world: World, deviation: float, shape: tuple[int, int, int], rng: np.random.Generator
+) -> FloatArray:
+    """What runs add by seed, fold and class."""
+    drawn: FloatArray = rng.normal(0.0, deviation, shape)
+    if world.fixed_folds:
+        common = rng.normal(0.0, deviation, shape[1:])
+        drawn = (1.0 - world.training_set) ** 0.5 * drawn + world.training_set**0.5 * common
+    return drawn
 
 
 def _partly_anew(hardness: FloatArray, world: World, rng: np.random.Generator) -> FloatArray:
