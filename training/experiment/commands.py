@@ -119,7 +119,10 @@ def run(
     ] = None,
     splits: Annotated[
         Path | None,
-        typer.Option(help="Folder of fixed folds, from `experiment split`, for every seed."),
+        typer.Option(
+            help="Folder of fixed folds, from `experiment split`, for folders made inside them; "
+            "where no folder has learned from a photograph each seed has folds of its own."
+        ),
     ] = None,
     validation: Annotated[
         float | None, typer.Option(help="Share of the photographs to choose by; 0.1.")
@@ -129,6 +132,14 @@ def run(
         typer.Option(
             help="For folders without learned.json: the split.json by which the generator was "
             "trained, or none where no photograph has taught it, as with rendered pictures."
+        ),
+    ] = None,
+    base_learned: Annotated[
+        str | None,
+        typer.Option(
+            help="For a base that does not say what it has learned from, such as one from the hub: "
+            "none, where it has seen no photograph of --data, or a split.json whose training part "
+            "it has seen. The arm untuned needs it."
         ),
     ] = None,
     rule: Annotated[
@@ -237,7 +248,9 @@ def run(
     folders |= parse_folders(folder or [])
     made = None
     if generator is not None:
-        made = GeneratorInputs(generator, classifier, base, device)
+        made = GeneratorInputs(
+            generator, classifier, base, device, base_declared=base_learned is not None
+        )
         if share.count > 1:
             raise UserError(
                 "--shard shares out trainings, and --generator makes pictures first; run "
@@ -252,7 +265,7 @@ def run(
             units=lambda n, total, note: stages.report("Training", n, total, note),
         )
         prepared, outcome = run_experiment(
-            Inputs(data, folders, learned, splits),
+            Inputs(data, folders, learned, base_learned, splits),
             out,
             settings,
             arms=parse_names(arms),

@@ -15,11 +15,11 @@ from porcelain.files import atomic_folder, open_work_folder
 from porcelain.prompts import prompt_for
 from porcelain.vocabulary import load_taxonomy
 from training.experiment.additions import synthetic_count
-from training.experiment.arms import SYNTHETIC, recipe_of
+from training.experiment.arms import SYNTHETIC, UNFILTERED, UNTUNED, recipe_of
 from training.experiment.settings import ExperimentSettings
-from training.experiment.sources import UNFILTERED, UNTUNED
+from training.experiment.sources import check_base_known
 from training.generator.synthesis.candidates import Candidate, CandidateStore, Sampler, seed_of
-from training.generator.synthesis.learned import learned_by, write_learned
+from training.generator.synthesis.learned import learned_by, learned_by_base_of, write_learned
 from training.generator.synthesis.plan import Plan, labels_of
 from training.generator.synthesis.settings import SynthesisSettings
 from training.generator.synthesis.synthesize import Inputs as SynthesisInputs
@@ -40,12 +40,14 @@ class GeneratorInputs:
         classifier: A classifier bundle that filters; None filters without one.
         base: Where the generator's base model is, if not where its bundle says.
         device: `cpu`, `cuda` or `auto`.
+        base_declared: Whether somebody says what the base has learned from, where it does not.
     """
 
     bundle: Path
     classifier: Path | None = None
     base: str | None = None
     device: str = "auto"
+    base_declared: bool = False
 
 
 def roles_to_make(names: Sequence[str] | None, filtered: bool) -> list[str]:
@@ -96,6 +98,8 @@ def make_folders(
             f"{bundle.path} has no {SPLIT_FILE}, so nobody knows what it has learned from; train "
             "the generator anew, or synthesise and give --synthetic and --learned."
         )
+    if UNTUNED in roles and not generator.base_declared:
+        check_base_known(learned_by_base_of(bundle), bundle.path)
     # The training part is smaller than the whole, so that the filter may fall a little short.
     count = synthetic_count(max(settings.ratios), len(load_dataset(data)))
     if count == 0:
@@ -162,8 +166,7 @@ def _sample_plan(
                 shutil.copyfile(path, folder / candidate.name)
                 records.append(candidate.record(candidate.name, name))
         write_metadata(folder, records)
-        # Of the base too: `generator pretrain --base` may have taught it the same photographs.
-        learned = learned_by(bundle, None)
+        learned = learned_by(bundle, None) if tuned else learned_by_base_of(bundle)
         if learned is not None:
             write_learned(folder, learned)
     shutil.rmtree(work)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,12 +57,16 @@ class Inputs:
         folders: Folders of added pictures by role; `{fold}` in a path stands for the fold.
         learned: What folders have learned from that do not say so themselves: the path of a
             `split.json`, or `none` where no photograph has taught them.
-        splits: Folder of fixed folds, `fold-0.json` and on; None makes folds for each seed.
+        base_learned: Likewise, what the base under the generators has learned from, where it does
+            not say so itself.
+        splits: Folder of fixed folds, `fold-0.json` and on, for folders that were made inside
+            them; where none was, folds are drawn for each seed, as with None.
     """
 
     data: Path
     folders: Mapping[str, str] = field(default_factory=dict)
     learned: str | None = None
+    base_learned: str | None = None
     splits: Path | None = None
 
 
@@ -115,11 +119,22 @@ def prepare(
     """
     reporter = reporter or Reporter()
     dataset = load_dataset(inputs.data)
-    declared = _declared(inputs.learned)
-    sources = open_sources(inputs.folders, settings.folds, dataset, declared)
+    sources = open_sources(
+        inputs.folders,
+        settings.folds,
+        dataset,
+        _declared(inputs.learned),
+        _declared(inputs.base_learned),
+    )
     arms = choose_arms(wanted, settings.ratios, list(inputs.folders))
-    splits = _read_splits(inputs.splits, settings.folds)
     earlier = read_experiment(root) if (root / EXPERIMENT_FILE).is_file() else None
+    splits = _read_splits(inputs.splits, settings.folds)
+    if splits and not _needs_fixed_folds(sources, earlier):
+        inputs, splits = replace(inputs, splits=None), []
+        reporter.message(
+            "No folder has learned from a photograph, so folds are drawn anew for each seed; of "
+            "--splits only their number is used."
+        )
     experiment = _draft(inputs, root, settings, dataset, arms, sources, earlier, reporter)
     new = sources
     if earlier is not None:
@@ -137,6 +152,17 @@ def prepare(
     if experiment != earlier:
         write_experiment(root, experiment)
     return Prepared(experiment, tuple(arms), seeds)
+
+
+def _needs_fixed_folds(sources: Sequence[Source], earlier: Experiment | None) -> bool:
+    """Whether a folder binds the experiment to the folds that it was made for.
+
+    Where none does, each seed has folds of its own, so that intervals over seeds see what another
+    training set would have changed.
+    """
+    if earlier is not None and earlier.design.get("fixed_splits"):
+        return True
+    return any(source.fold is not None or source.learned != Learned() for source in sources)
 
 
 def _draft(
@@ -199,6 +225,12 @@ def _examine(
         else:
             pictures = keep_learned(pictures, sources, digests)
             notes += _kept_note(pictures)
+    notes += [
+        f"{source.root}: the base of its generator does not say what it has learned from; "
+        "photographs that it may know are tested. Declare them with --base-learned."
+        for source in sources
+        if not source.learned.base_known
+    ]
     judged = judged_by(pictures, splits)
     check_leaks(sources, judged, digests)
     usable, left_out = without_copies(sources, prints, pictures, judged)

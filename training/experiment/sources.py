@@ -12,13 +12,11 @@ from porcelain.errors import DatasetError, UserError
 from training.data.duplicates import find_duplicates
 from training.data.fingerprints import Fingerprint, fingerprint_dataset
 from training.data.mix import check_labels
-from training.experiment.arms import RESERVED, SYNTHETIC
+from training.experiment.arms import RESERVED, SYNTHETIC, UNTUNED
 from training.experiment.records import Picture
 from training.generator.synthesis.candidates import VARIATION_COLUMN
 from training.generator.synthesis.learned import Learned, read_learned
 
-UNTUNED: Final = "untuned"
-UNFILTERED: Final = "unfiltered"
 FOLD_PLACE: Final = "{fold}"
 """Stands for the fold's number in the name of a folder made for each fold."""
 
@@ -74,7 +72,11 @@ def parse_folders(texts: Sequence[str]) -> dict[str, str]:
 
 
 def open_sources(
-    folders: Mapping[str, str], folds: int, photographs: Dataset, declared: Learned | None
+    folders: Mapping[str, str],
+    folds: int,
+    photographs: Dataset,
+    declared: Learned | None,
+    base: Learned | None = None,
 ) -> list[Source]:
     """Read every folder.
 
@@ -83,6 +85,7 @@ def open_sources(
         folds: How many there are.
         photographs: The real pictures, whose labels are the ones that there are.
         declared: What folders have learned from that do not say so themselves; None refuses them.
+        base: What the base under their generators has learned from, where it does not say so.
 
     Raises:
         DatasetError: A folder cannot be read, has labels of its own, or does not say what it has
@@ -95,19 +98,45 @@ def open_sources(
             root = Path(path if fold is None else path.replace(FOLD_PLACE, str(fold)))
             dataset = load_dataset(root)
             check_labels(photographs, dataset)
-            learned = read_learned(root) or declared
-            if learned is None and role == UNTUNED:
-                learned = Learned()
-            if learned is None:
-                raise DatasetError(
-                    f"{root} does not say which photographs its generator and filter have learned "
-                    "from (it has no learned.json); synthesise it anew, or name them with "
-                    "--learned SPLIT, the split.json that they were trained by, or --learned none "
-                    "where no photograph has taught them, as with rendered pictures."
-                )
+            learned = _learned_of(root, role, declared, base)
             records = tuple(replace(record, synthetic=True) for record in dataset.records)
             sources.append(Source(role, fold, root, records, learned, dataset.digest()))
     return sources
+
+
+def _learned_of(root: Path, role: str, declared: Learned | None, base: Learned | None) -> Learned:
+    """What a folder has learned from, as it says itself or somebody declares."""
+    learned = read_learned(root)
+    if learned is None and role == UNTUNED:
+        learned = Learned(base_known=False)  # it comes from the base alone
+    learned = learned or declared
+    if learned is None:
+        raise DatasetError(
+            f"{root} does not say which photographs its generator and filter have learned from (it "
+            "has no learned.json); synthesise it anew, or name them with --learned SPLIT, the "
+            "split.json that they were trained by, or --learned none where no photograph has "
+            "taught them, as with rendered pictures."
+        )
+    if not learned.base_known and base is not None:
+        return learned.join(base).model_copy(update={"base_known": True})
+    if role == UNTUNED:
+        check_base_known(learned, root)
+    return learned
+
+
+def check_base_known(learned: Learned, what: Path) -> None:
+    """Refuse an untuned base of which nobody says what it has learned from.
+
+    Raises:
+        DatasetError: Nobody does.
+    """
+    if not learned.base_known:
+        raise DatasetError(
+            f"{what}: its base does not say which photographs it has learned from, so nobody knows "
+            "what the arm untuned may be tested on. Declare them: --base-learned none where it has "
+            "seen none of these photographs, or --base-learned SPLIT, the split.json by whose "
+            "training part it was trained."
+        )
 
 
 @dataclass(frozen=True)

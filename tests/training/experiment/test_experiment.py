@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from porcelain.dataset import load_dataset, write_metadata
 from porcelain.errors import DatasetError, UserError
+from porcelain.files import sha256_file
 from tests.training.experiment.conftest import LEARNED, PHOTOGRAPHS, make_synthetic
 from training.data.split import make_folds, write_split
 from training.experiment.experiment import Running, Shard, run_experiment
@@ -265,6 +267,44 @@ def test_folders_that_do_not_say_what_they_have_learned_from_are_refused(
     assert kept == set(split.names["train"])
 
 
+def test_what_an_untuned_base_may_have_seen_is_declared(
+    tmp_path, photographs, untuned, synthetic, settings
+):
+    folder = shutil.copytree(untuned, tmp_path / "untuned")
+    (folder / LEARNED_FILE).unlink()
+    inputs = Inputs(photographs, {"untuned": str(folder)})
+    with pytest.raises(DatasetError, match="--base-learned none"):
+        prepare(inputs, tmp_path / "experiment", settings)
+    split = make_folds(load_dataset(photographs), 2, groups=())[0]
+    write_split(tmp_path / "split.json", split)
+    unseen = prepare(replace(inputs, base_learned="none"), tmp_path / "unseen", settings)
+    assert all(picture.tested for picture in unseen.experiment.pictures)
+    declared = replace(inputs, base_learned=str(tmp_path / "split.json"))
+    prepared = prepare(declared, tmp_path / "experiment", settings)
+    kept = {p.file_name for p in prepared.experiment.pictures if not p.tested}
+    assert kept == set(split.names["train"])
+    # A tuned generator's base that does not say is a note, and so is an old folder's.
+    old = shutil.copytree(synthetic, tmp_path / "old")
+    content = json.loads((old / LEARNED_FILE).read_text())
+    del content["base_known"]
+    (old / LEARNED_FILE).write_text(json.dumps(content))
+    noted = prepare(Inputs(photographs, {"synthetic": str(old)}), tmp_path / "noted", settings)
+    assert any("--base-learned" in note for note in noted.experiment.notes)
+
+
+def test_a_generator_is_not_tested_on_what_its_base_has_learned_from(
+    tmp_path, photographs, synthetic, settings
+):
+    folder = shutil.copytree(synthetic, tmp_path / "synthetic")
+    seen = load_dataset(photographs).records[40].file_name
+    write_learned(folder, Learned(trained=frozenset({sha256_file(photographs / seen)})))
+    root = tmp_path / "experiment"
+    prepared = prepare(Inputs(photographs, {"synthetic": str(folder)}), root, settings)
+    untested = {p.file_name for p in prepared.experiment.pictures if not p.tested}
+    assert seen in untested
+    assert len(untested) == 2  # both photographs of its object
+
+
 def test_fixed_folds_take_a_folder_each_and_refuse_one_that_knows_the_answers(
     tmp_path, photographs, settings
 ):
@@ -291,6 +331,22 @@ def test_fixed_folds_take_a_folder_each_and_refuse_one_that_knows_the_answers(
     wrong = {"synthetic": str(tmp_path / "made-0")}
     with pytest.raises(DatasetError, match=r"learned from .* judged by"):
         prepare(Inputs(photographs, wrong, splits=tmp_path / "folds"), tmp_path / "leak", settings)
+
+
+def test_folds_are_drawn_anew_where_no_folder_binds_them(tmp_path, photographs, untuned, settings):
+    splits = make_folds(load_dataset(photographs), 2, seed=5, groups=())
+    (tmp_path / "folds").mkdir()
+    for fold, split in enumerate(splits):
+        write_split(tmp_path / f"folds/fold-{fold}.json", split)
+    root, said = tmp_path / "experiment", []
+    inputs = Inputs(photographs, {"rendered": str(untuned)}, splits=tmp_path / "folds")
+    reporter = Reporter(message=said.append)
+    two = settings.model_copy(update={"seeds": 2})
+    experiment = prepare(inputs, root, two, ["rendered"], reporter).experiment
+    assert experiment.design["fixed_splits"] is False
+    first, second = (folds_of(experiment, seed, root)[0].test for seed in (0, 1))
+    assert set(first) != set(second)
+    assert any("drawn anew for each seed" in text for text in said)
 
 
 def test_a_later_folder_may_not_have_learned_from_what_is_tested(

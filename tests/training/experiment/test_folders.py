@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from porcelain.dataset import load_dataset
-from porcelain.errors import UserError
+from porcelain.errors import DatasetError, UserError
 from porcelain.synthetic_picture import read_provenance
 from tests.training.generator.conftest import (  # noqa: F401 - fixtures
     Painter,
@@ -23,7 +23,7 @@ from training.experiment.experiment import Running, run_experiment
 from training.experiment.folders import GeneratorInputs, make_folders, roles_to_make
 from training.experiment.preparation import Inputs
 from training.experiment.records import read_results
-from training.generator.synthesis.learned import read_learned
+from training.generator.synthesis.learned import Learned, read_learned
 
 RATIOS = {"ratios": (0.0, 20.0), "folds": 2}
 
@@ -46,10 +46,10 @@ def test_a_generator_fills_every_arm_and_only_what_it_has_not_seen_is_tested(
     settings = settings.model_copy(update=RATIOS)
     root = tmp_path / "experiment"
     run_experiment(
-        Inputs(photographs),
+        Inputs(photographs, base_learned="none"),
         root,
         settings,
-        generator=GeneratorInputs(generator, classifier, device="cpu"),
+        generator=GeneratorInputs(generator, classifier, device="cpu", base_declared=True),
         running=Running(workers=1),
     )
     results = read_results(root)
@@ -60,8 +60,8 @@ def test_a_generator_fills_every_arm_and_only_what_it_has_not_seen_is_tested(
     train = set(read_split(photographs / "split.json").names["train"])
     assert read_learned(made["synthetic"]).names == train
     assert read_learned(made["unfiltered"]).names == train
-    # Its base may have been trained on with the same photographs.
-    assert read_learned(made["untuned"]).names == read_learned(made["unfiltered"]).names != set()
+    # Its base has had no part in the LoRA's photographs, and does not say what it has seen itself.
+    assert read_learned(made["untuned"]) == Learned(base_known=False)
     tested = {p.file_name for p in results.experiment.pictures if p.tested}
     assert tested
     assert not tested & train
@@ -79,6 +79,16 @@ def test_a_generator_fills_every_arm_and_only_what_it_has_not_seen_is_tested(
         assert data != (made["unfiltered"] / one.file_name).read_bytes()
     units = {unit.key.arm.name: unit for unit in results.units if unit.key.fold == 0}
     assert len({len(units[n].added) for n in ("mix-80-20", "untuned-80-20")}) == 1
+
+
+def test_an_untuned_base_that_does_not_say_what_it_has_learned_from_is_refused(
+    tmp_path, settings, generator, photographs
+):
+    settings = settings.model_copy(update=RATIOS)
+    inputs = GeneratorInputs(generator, device="cpu")
+    with pytest.raises(DatasetError, match="--base-learned none"):
+        make_folders(inputs, photographs, tmp_path, settings, ["untuned"], ignore)
+    assert not (tmp_path / "sources").exists()
 
 
 def test_what_is_made_stays_and_only_what_arms_need_is_made(

@@ -33,7 +33,7 @@ from porcelain.files import (
 )
 from porcelain.vocabulary import TAXONOMY_FILE
 from training.data.check import refuse_misleading
-from training.data.digests import write_digests
+from training.data.digests import TRAIN_PART, learned_by_base, write_digests
 from training.data.split import write_split
 from training.generator.lora.model import (
     Sampling,
@@ -192,7 +192,7 @@ def write_generator(folder: Path, run: LoraRun, name: str) -> Verification:
     shutil.copyfile(grid_file(run.folder, settings.total_steps()), folder / GRID_FILE)
     write_split(folder / SPLIT_FILE, run.split)
     learned = [record.file_name for record in run.records]
-    write_digests(folder, run.root, {"train": learned})
+    write_digests(folder, run.root, {TRAIN_PART: learned}, learned_by_base(run.base.folder))
     taxonomy = run.taxonomy.model_dump(exclude_none=True)
     write_text(
         folder / TAXONOMY_FILE, yaml.safe_dump(taxonomy, allow_unicode=True, sort_keys=False)

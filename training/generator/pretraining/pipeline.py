@@ -22,6 +22,7 @@ from porcelain.files import (
 )
 from porcelain.vocabulary import TASKS
 from training.data.check import refuse_misleading
+from training.data.digests import TRAIN_PART, learned_by_base, write_digests
 from training.data.split import SUBSETS
 from training.generator.pretraining.autoencoder_stage import (
     LATENTS_FILE,
@@ -177,6 +178,9 @@ def pretrain(
         "perceptual_recipe": distance.recipe if distance else None,
     }
     with atomic_folder(out, overwrite=overwrite) as folder:
+        before = frozenset[str]() if start is None else learned_by_base(start.folder)
+        learned = [record.file_name for record in material.training.records]
+        write_digests(folder, material.dataset.root, {TRAIN_PART: learned}, before)
         measures = _write(folder, context, material, first, second, measures, name)
     shutil.rmtree(context.work)
     return measures

@@ -225,7 +225,7 @@ picture = pipeline(prompt, num_inference_steps=25, guidance_scale=3.0).images[0]
   in pure noise.
 
 It learned from the training part ({data["training_pictures"]} pictures) of a dataset with SHA-256
-`{data["digest"]}`{named}. The weights' licence is Apache-2.0.
+`{data["digest"]}`{named}; `digests.json` lists them by content. The weights' licence is Apache-2.0.
 """
 
 

@@ -7,7 +7,6 @@ on other photographs only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from porcelain.bundle import SPLIT_FILE, Bundle
 from porcelain.errors import DatasetError
 from porcelain.files import write_json
-from training.data.digests import known_parts
+from training.data.digests import BASE_PART, TRAIN_PART, read_digests
 from training.data.split import read_split
 
 LEARNED_FILE: Final = "learned.json"
@@ -30,6 +29,8 @@ class Learned(BaseModel):
             their content.
         trained: SHA-256 of photographs that generator or filter was trained on.
         validated: SHA-256 of photographs that the filter's classifier was calibrated on.
+        base_known: Whether what the generator's base has learned from is among them; a hub model
+            does not say.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +38,7 @@ class Learned(BaseModel):
     names: frozenset[str] = frozenset()
     trained: frozenset[str] = frozenset()
     validated: frozenset[str] = frozenset()
+    base_known: bool = True
 
     def join(self, other: Learned) -> Learned:
         """What either has learned from."""
@@ -44,6 +46,7 @@ class Learned(BaseModel):
             names=self.names | other.names,
             trained=self.trained | other.trained,
             validated=self.validated | other.validated,
+            base_known=self.base_known and other.base_known,
         )
 
 
@@ -59,32 +62,38 @@ def learned_by(generator: Bundle | None, classifier: Bundle | None) -> Learned |
     """
     learned = Learned()
     if generator is not None:
-        digests = _of_part(known_parts(generator), "train")
+        parts = read_digests(generator.path)
+        learned = learned_by_base_of(generator)
         split = generator.path / SPLIT_FILE
-        if digests:
-            learned = Learned(trained=digests)
+        if parts.get(TRAIN_PART):
+            learned = learned.join(Learned(trained=parts[TRAIN_PART]))
         elif split.is_file():  # of an earlier version
-            learned = Learned(names=frozenset(read_split(split).names["train"]))
+            learned = learned.join(Learned(names=frozenset(read_split(split).names["train"])))
         else:
             return None
     if classifier is not None:
-        parts = known_parts(classifier)
-        if not parts:
+        taught = read_digests(classifier.path)
+        if not taught:
             return None
+        nothing = frozenset[str]()
         of_filter = Learned(
-            trained=_of_part(parts, "train"), validated=_of_part(parts, "validation")
+            trained=taught.get(TRAIN_PART, nothing), validated=taught.get("validation", nothing)
         )
         learned = learned.join(of_filter)
     return learned
 
 
-def _of_part(parts: Mapping[str, str], part: str) -> frozenset[str]:
-    return frozenset(digest for digest, of in parts.items() if of == part)
+def learned_by_base_of(generator: Bundle) -> Learned:
+    """What the base of a generator bundle has learned from, as far as the bundle knows."""
+    digests = read_digests(generator.path).get(BASE_PART)
+    return Learned(trained=digests or frozenset(), base_known=digests is not None)
 
 
 def write_learned(folder: Path, learned: Learned) -> None:
     """Write `learned.json` into a folder of synthetic pictures."""
-    write_json(folder / LEARNED_FILE, {name: sorted(values) for name, values in learned})
+    content = learned.model_dump(mode="json")
+    lists = {name: sorted(values) for name, values in content.items() if name != "base_known"}
+    write_json(folder / LEARNED_FILE, lists | {"base_known": learned.base_known})
 
 
 def read_learned(folder: Path) -> Learned | None:
@@ -97,6 +106,9 @@ def read_learned(folder: Path) -> Learned | None:
     if not path.is_file():
         return None
     try:
-        return Learned.model_validate_json(path.read_bytes())
+        learned = Learned.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise DatasetError(f"{path} is not valid: {error.errors()[0]['msg']}") from error
+    # Earlier versions did not ask the base.
+    known = learned.base_known and "base_known" in learned.model_fields_set
+    return learned.model_copy(update={"base_known": known})

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from porcelain.bundle import LORA_FILE, Bundle, load_bundle
 from porcelain.dataset import load_dataset, write_metadata
 from porcelain.errors import DatasetError, PorcelainError, UserError
-from porcelain.files import sha256_file
+from porcelain.files import sha256_file, write_json
 from porcelain.vocabulary import load_taxonomy
 from sampling.generator import Generator, SampleRequest
 from sampling.layout import digest_of
@@ -34,7 +34,7 @@ from training.generator.lora.pipeline import fit, train_generator
 from training.generator.lora.settings import LoraSettings
 from training.generator.lora.trainer import Reporter
 from training.generator.lora.verification import Verification, compare
-from training.generator.synthesis.learned import Learned, learned_by
+from training.generator.synthesis.learned import Learned, learned_by, learned_by_base_of
 
 _opened: list[str] = []
 _listening = False
@@ -59,6 +59,7 @@ def trained(
     photographs: Path, base: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bundle]:
     folder = tmp_path_factory.mktemp("trained")
+    write_json(base / "digests.json", {"train": ["seen by the base"], "base": ["and before"]})
     yield train_generator(photographs, folder / "bundle", brief(base), name="tiny")
     assert [path.name for path in folder.iterdir()] == ["bundle"]
 
@@ -82,7 +83,9 @@ def test_the_bundle_knows_by_content_what_it_has_learned_from(
 ) -> None:
     names = read_split(photographs / "split.json").names["train"]
     digests = frozenset(sha256_file(photographs / name) for name in names)
-    assert learned_by(trained, None) == Learned(trained=digests)
+    before = {"seen by the base", "and before"}
+    assert learned_by(trained, None) == Learned(trained=digests | before)
+    assert learned_by_base_of(trained) == Learned(trained=before)
 
 
 def test_the_bundle_says_what_it_is(trained: Bundle, photographs: Path, base: Path) -> None:

@@ -12,6 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from porcelain.errors import UserError
+from porcelain.files import sha256_file
+from training.data.digests import learned_by_base, read_digests
 from training.generator.pretraining import autoencoder_stage, diffusion_stage
 from training.generator.pretraining.pipeline import pretrain
 from training.generator.pretraining.settings import PretrainSettings
@@ -235,6 +237,29 @@ def test_a_run_goes_on_from_another_base(
     card = (second / "README.md").read_text()
     assert "--base first" in card
     assert "from scratch" not in card
+
+
+def test_a_base_knows_by_content_what_it_and_its_own_base_have_learned_from(
+    photos: Path, settings: PretrainSettings, tmp_path: Path
+) -> None:
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    quick = settings.model_copy(
+        update={"decoder": settings.decoder.model_copy(update={"steps": 0})}
+    )
+    own = {sha256_file(photos / f"images/{index:02}.png") for index in range(16)}
+    pretrain(photos, first, quick)
+    assert learned_by_base(first) == own
+    for index in range(16):
+        changed = np.random.default_rng(index).integers(0, 255, (48, 48, 3), dtype=np.uint8)
+        Image.fromarray(changed).save(photos / f"images/{index:02}.png")
+    others = {sha256_file(photos / f"images/{index:02}.png") for index in range(16)}
+    pretrain(photos, second, quick, base=first)
+    assert learned_by_base(second) == own | others
+    assert len(own | others) == 32
+    (first / "digests.json").unlink()
+    pretrain(photos, third, quick, autoencoder=first)
+    assert learned_by_base(third) is None
+    assert read_digests(third) == {"train": others}
 
 
 def test_only_the_decoder_of_a_base_learns_new_pictures(

@@ -428,5 +428,6 @@ def test_the_folder_says_which_photographs_it_has_learned_from(
     assert learned is not None
     # A bundle of an earlier version: it knows their names, not their content.
     assert learned.names == set(parts["train"])
+    assert not learned.base_known
     assert learned.trained == {sha256_file(photographs / name) for name in parts["train"]}
     assert learned.validated == {sha256_file(photographs / name) for name in parts["validation"]}
