@@ -15,7 +15,7 @@ from training.data.groups import join_groups
 from training.data.partition import SUBSETS, Names, fold_records
 from training.data.split import Split, read_split
 from training.experiment.records import Experiment, Picture
-from training.experiment.sources import Judged, Source, learned_names
+from training.experiment.sources import EvaluationSet, Source, learned_names
 
 SPLITS_FOLDER = "splits"
 
@@ -165,7 +165,7 @@ def describe_photographs(
     return pictures, unreadable
 
 
-def keep_learned(
+def exclude_training_pictures(
     pictures: Sequence[Picture], sources: Sequence[Source], digests: Mapping[str, str]
 ) -> list[Picture]:
     """Take what any folder has learned from, and all of its object, out of what is tested.
@@ -194,16 +194,18 @@ def keep_learned(
     ]
 
 
-def judged_by(pictures: Sequence[Picture], splits: Sequence[Split]) -> dict[int | None, Judged]:
+def evaluation_sets(
+    pictures: Sequence[Picture], splits: Sequence[Split]
+) -> dict[int | None, EvaluationSet]:
     """What folders must not have met: per fold with fixed splits, and over all folds (None)."""
     if not splits:
         tested = frozenset(picture.file_name for picture in pictures if picture.tested)
-        return {None: Judged(tested, tested)}
+        return {None: EvaluationSet(tested, tested)}
     folds = [
-        Judged(frozenset(split.names["validation"]), frozenset(split.names["test"]))
+        EvaluationSet(frozenset(split.names["validation"]), frozenset(split.names["test"]))
         for split in splits
     ]
-    every = Judged(
+    every = EvaluationSet(
         frozenset().union(*(fold.validation for fold in folds)),
         frozenset().union(*(fold.test for fold in folds)),
     )

@@ -98,7 +98,7 @@ class Material:
         return self._mapped(REAL_FOLDER, "data", len(self.records), *_views(self.training))
 
     @cached_property
-    def judged_pixels(self) -> Pixels:
+    def evaluation_pixels(self) -> Pixels:
         """The real pictures as the model sees them, [N, input, input, 3]."""
         size, rule = self.training.input_size, self.training.resize
         return self._mapped(REAL_FOLDER, "data", len(self.records), size, rule)

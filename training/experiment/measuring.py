@@ -24,7 +24,7 @@ BALANCED_LOSS = "balanced_log_loss"
 """Mean over the classes that occur of the mean negative log probability of the truth: every kind
 counts alike, and unlike F1-macro it hears of every picture how nearly it was right."""
 
-_LEAST = 1e-12
+_MIN_PROBABILITY = 1e-12
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -126,7 +126,7 @@ def measure(probabilities: FloatArray, labels: IntArray) -> dict[str, float]:
 def truth_losses(probabilities: FloatArray, labels: IntArray) -> FloatArray:
     """Negative log probability of each picture's truth [N]."""
     truth = probabilities[np.arange(len(labels)), labels]
-    return -np.log(np.maximum(truth, _LEAST))
+    return -np.log(np.maximum(truth, _MIN_PROBABILITY))
 
 
 def _class_mean(values: FloatArray, labels: IntArray) -> float:

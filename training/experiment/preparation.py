@@ -20,10 +20,10 @@ from training.experiment.folds import (
     as_records,
     check_fixed,
     describe_photographs,
+    evaluation_sets,
+    exclude_training_pictures,
     fold_name,
     folds_of,
-    judged_by,
-    keep_learned,
     split_file,
 )
 from training.experiment.material import (
@@ -223,7 +223,7 @@ def _examine(
         if splits:
             check_fixed([split.names for split in splits], pictures)
         else:
-            pictures = keep_learned(pictures, sources, digests)
+            pictures = exclude_training_pictures(pictures, sources, digests)
             notes += _kept_note(pictures)
     notes += [
         f"{source.root}: the base of its generator does not say what it has learned from; "
@@ -231,9 +231,9 @@ def _examine(
         for source in sources
         if not source.learned.base_known
     ]
-    judged = judged_by(pictures, splits)
-    check_leaks(sources, judged, digests)
-    usable, left_out = without_copies(sources, prints, pictures, judged)
+    evaluated = evaluation_sets(pictures, splits)
+    check_leaks(sources, evaluated, digests)
+    usable, left_out = without_copies(sources, prints, pictures, evaluated)
     for note in [*notes[len(experiment.notes) :], *left_out]:
         reporter.message(note)
     return experiment.model_copy(

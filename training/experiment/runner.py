@@ -113,7 +113,10 @@ def _side_by_side(
     others = set(multiprocessing.active_children())
     number = context.Value("i", 0)
     pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_begin, initargs=(root, list(devices), number)
+        workers,
+        mp_context=context,
+        initializer=_initialise_worker,
+        initargs=(root, list(devices), number),
     )
     pending = list(keys)
     running: set[Future[Unit]] = set()
@@ -158,7 +161,7 @@ class _Worker:
 _worker: _Worker | None = None
 
 
-def _begin(root: Path, devices: Sequence[str], number: Synchronized[int]) -> None:
+def _initialise_worker(root: Path, devices: Sequence[str], number: Synchronized[int]) -> None:
     """Set a process up: one thread, a device, and no life without the process that began it."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -11,7 +11,7 @@ from training.classifier.settings import TrainSettings
 from training.data.ratio import Rule
 
 DEFAULT_EPOCHS: Final = 12
-MOST_RATIO: Final = 90.0
+MAX_RATIO: Final = 90.0
 
 
 class ExperimentSettings(BaseModel):
@@ -53,8 +53,8 @@ class ExperimentSettings(BaseModel):
     @field_validator("ratios")
     @classmethod
     def _possible(cls, ratios: tuple[float, ...]) -> tuple[float, ...]:
-        if not ratios or not all(0 <= ratio <= MOST_RATIO for ratio in ratios):
-            raise ValueError(f"percentages from 0 to {MOST_RATIO:g}, such as 0,5,10")
+        if not ratios or not all(0 <= ratio <= MAX_RATIO for ratio in ratios):
+            raise ValueError(f"percentages from 0 to {MAX_RATIO:g}, such as 0,5,10")
         return tuple(sorted(set(ratios)))
 
     @field_validator("plan_tasks")

@@ -140,7 +140,7 @@ def check_base_known(learned: Learned, what: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluationSet:
     """The photographs that a folder must not have met: file names."""
 
     validation: frozenset[str]
@@ -148,20 +148,22 @@ class Judged:
 
 
 def check_leaks(
-    sources: Sequence[Source], judged: Mapping[int | None, Judged], digests: Mapping[str, str]
+    sources: Sequence[Source],
+    evaluated: Mapping[int | None, EvaluationSet],
+    digests: Mapping[str, str],
 ) -> None:
     """Refuse folders that have learned from photographs that they are to be judged by.
 
     Args:
         sources: The folders.
-        judged: Per fold that folders are made for; None for those that serve all.
+        evaluated: Per fold that folders are made for; None for those that serve all.
         digests: SHA-256 of each photograph, by file name.
 
     Raises:
         DatasetError: One has.
     """
     for source in sources:
-        part = judged[source.fold]
+        part = evaluated[source.fold]
         leaked = sorted(
             learned_names(source, digests) & part.test
             | learned_names(source, digests, calibrated=False) & part.validation
@@ -179,7 +181,7 @@ def without_copies(
     sources: Sequence[Source],
     prints: Sequence[Fingerprint],
     pictures: Sequence[Picture],
-    judged: Mapping[int | None, Judged],
+    evaluated: Mapping[int | None, EvaluationSet],
 ) -> tuple[list[Source], list[str]]:
     """Leave out what cannot be read, and what copies a photograph that is judged by.
 
@@ -187,7 +189,7 @@ def without_copies(
         sources: As read.
         prints: Of the photographs.
         pictures: The photographs.
-        judged: Per fold that folders are made for; None for those that serve all.
+        evaluated: Per fold that folders are made for; None for those that serve all.
 
     Returns:
         The sources with their usable rows, and what was left out, in sentences.
@@ -207,7 +209,7 @@ def without_copies(
             others = {name for name in copied.get(row, ()) if base is None or group[name] != base}
             if own[row].problem is not None:
                 unreadable += 1
-            elif others & (judged[source.fold].validation | judged[source.fold].test):
+            elif others & (evaluated[source.fold].validation | evaluated[source.fold].test):
                 copies += 1
             else:
                 kept.append(record)

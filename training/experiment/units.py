@@ -101,7 +101,7 @@ def weights_digest(model: MultiTaskClassifier) -> str:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingInputs:
     """What one unit learns from.
 
     Attributes:
@@ -119,9 +119,9 @@ class Lesson:
     schedule: Schedule
 
 
-def lesson_of(
+def training_inputs(
     material: Material, key: UnitKey, used_for: Mapping[str, float] | None = None
-) -> Lesson:
+) -> TrainingInputs:
     """Put together what a unit learns from.
 
     Args:
@@ -143,7 +143,7 @@ def lesson_of(
         first=float(material.experiment.design["pretraining"]) if first else 0.0,
     )
     real = Pool(material.training_pixels, rows, material.labels[torch.from_numpy(rows)])
-    return Lesson(parts, real, added, records, schedule)
+    return TrainingInputs(parts, real, added, records, schedule)
 
 
 def _train(
@@ -154,28 +154,28 @@ def _train(
     on_step: OnStep | None,
 ) -> Unit:
     started = time.perf_counter()
-    lesson = lesson_of(material, key, used_for)
-    model = initial_model(material, lesson.schedule.randomness)
-    digests = {"initial": weights_digest(model), "stream": lesson.schedule.digest()}
+    inputs = training_inputs(material, key, used_for)
+    model = initial_model(material, inputs.schedule.randomness)
+    digests = {"initial": weights_digest(model), "stream": inputs.schedule.digest()}
     trainer = PairedTrainer(
         model,
         material.training,
-        lesson.schedule,
-        lesson.real,
-        lesson.added,
+        inputs.schedule,
+        inputs.real,
+        inputs.added,
         device=device,
         frozen_blocks=int(material.experiment.design["frozen_blocks"]),
     )
     trainer.train(on_step)
-    answers, temperatures = _answer(material, trainer, lesson.parts)
+    answers, temperatures = _answer(material, trainer, inputs.parts)
     unit = Unit(
         key=key,
-        steps=lesson.schedule.steps,
+        steps=inputs.schedule.steps,
         seconds=time.perf_counter() - started,
         device=str(device),
-        real=len(lesson.parts.train),
-        added=[record.file_name for record in lesson.records],
-        added_counts=_counts(lesson, material.experiment.tasks),
+        real=len(inputs.parts.train),
+        added=[record.file_name for record in inputs.records],
+        added_counts=_counts(inputs, material.experiment.tasks),
         used_for=None if used_for is None else dict(used_for),
         digests=digests,
         temperatures=temperatures,
@@ -197,7 +197,7 @@ def _answer(
     split: Subset
     for split, positions in (("validation", parts.validation), ("test", parts.test)):
         rows[split] = np.asarray(positions, dtype=np.int64)
-        logits[split] = trainer.predict(material.judged_pixels, rows[split])
+        logits[split] = trainer.predict(material.evaluation_pixels, rows[split])
     labels: Rows = material.labels.numpy()
     temperatures = fit_temperatures(logits["validation"], labels[rows["validation"]])
     return [
@@ -246,10 +246,10 @@ def _repeat(material: Material, key: UnitKey, same: UnitKey, used_for: Mapping[s
     return unit
 
 
-def _counts(lesson: Lesson, tasks: Sequence[str]) -> dict[str, dict[str, int]]:
+def _counts(inputs: TrainingInputs, tasks: Sequence[str]) -> dict[str, dict[str, int]]:
     """Added pictures per task and label, where they count for the task."""
     counts: dict[str, dict[str, int]] = {task: {} for task in tasks}
-    for record, row in zip(lesson.records, lesson.added.labels.tolist(), strict=True):
+    for record, row in zip(inputs.records, inputs.added.labels.tolist(), strict=True):
         for task, index in zip(tasks, row, strict=True):
             label = record.labels[task]
             if index >= 0 and label is not None:

@@ -11,7 +11,7 @@ import torch
 from training.experiment.material import Material
 from training.experiment.paired import PairedTrainer, Purpose, Randomness, Schedule
 from training.experiment.records import Arm, UnitKey
-from training.experiment.units import initial_model, lesson_of, weights_digest
+from training.experiment.units import initial_model, training_inputs, weights_digest
 
 REAL = Arm(kind="real")
 ARMS = [
@@ -52,14 +52,14 @@ class Spy(PairedTrainer):
 
 def watch(material: Material, arm: Arm, seed: int = 0, used_for=None) -> Spy:
     key = UnitKey(seed=seed, fold=1, arm=arm)
-    lesson = lesson_of(material, key, used_for)
-    model = initial_model(material, lesson.schedule.randomness)
+    inputs = training_inputs(material, key, used_for)
+    model = initial_model(material, inputs.schedule.randomness)
     spy = Spy(
         model,
         material.training,
-        lesson.schedule,
-        lesson.real,
-        lesson.added,
+        inputs.schedule,
+        inputs.real,
+        inputs.added,
         device=torch.device("cpu"),
     )
     spy.train()
@@ -104,34 +104,34 @@ def test_what_counts_for_no_task_changes_no_head_s_loss(material):
     """A routed arm whose pictures are masked for a task leaves it the real pictures' labels."""
     arm = Arm(kind="routed", ratio=None)
     used_for = {"dynasty": 10.0, "glaze": 0.0, "kiln": 10.0, "type": 20.0}
-    lesson = lesson_of(material, UnitKey(seed=0, fold=1, arm=arm), used_for)
+    inputs = training_inputs(material, UnitKey(seed=0, fold=1, arm=arm), used_for)
     mixes = {
-        ratio: lesson_of(
+        ratio: training_inputs(
             material, UnitKey(seed=0, fold=1, arm=Arm(kind="mix", ratio=ratio))
         ).records
         for ratio in (10.0, 20.0)
     }
-    names = [record.file_name for record in lesson.records]
+    names = [record.file_name for record in inputs.records]
     assert set(names) == {r.file_name for plan in mixes.values() for r in plan}
     for column, task in enumerate(material.experiment.tasks):
-        counted = {n for n, row in zip(names, lesson.added.labels, strict=True) if row[column] >= 0}
+        counted = {n for n, row in zip(names, inputs.added.labels, strict=True) if row[column] >= 0}
         ratio = used_for[task]
         assert counted == ({r.file_name for r in mixes[ratio]} if ratio else set())
 
 
 def test_masked_pictures_do_not_move_the_priors_that_predictions_are_corrected_by(material):
-    lesson = lesson_of(material, UnitKey(seed=0, fold=1, arm=Arm(kind="mix", ratio=20)))
-    masked = replace(lesson.added, labels=torch.full_like(lesson.added.labels, -1))
+    inputs = training_inputs(material, UnitKey(seed=0, fold=1, arm=Arm(kind="mix", ratio=20)))
+    masked = replace(inputs.added, labels=torch.full_like(inputs.added.labels, -1))
     trainer = PairedTrainer(
-        initial_model(material, lesson.schedule.randomness),
+        initial_model(material, inputs.schedule.randomness),
         material.training,
-        lesson.schedule,
-        lesson.real,
+        inputs.schedule,
+        inputs.real,
         masked,
         device=torch.device("cpu"),
     )
     for column, task in enumerate(material.experiment.tasks):
-        known = lesson.real.labels[:, column]
+        known = inputs.real.labels[:, column]
         counts = torch.bincount(known[known >= 0], minlength=len(trainer._priors[task])) + 0.5
         assert torch.allclose(trainer._priors[task], torch.log(counts / counts.sum()))
 

@@ -3,7 +3,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from training.experiment.statistics.permutation import EXACT_RUNS, holm, least_p, swap_test
+from training.experiment.statistics.permutation import EXACT_RUNS, holm, smallest_p, swap_test
 
 SEEDS, FOLDS, OBJECTS = 5, 5, 60
 STRATA = np.repeat([0, 1, 2], [3, 17, 40])
@@ -54,7 +54,7 @@ def test_with_few_runs_every_pattern_of_swaps_is_counted_once(shift):
     exact = beyond / 2 ** (seeds * folds)
     assert swap_test(parts, where, STRATA, seed=1) == pytest.approx(exact)
     assert swap_test(parts, where, STRATA, seed=2, swaps=99) == pytest.approx(exact)
-    assert least_p(seeds * folds, 99) == 2 / 2 ** (seeds * folds)
+    assert smallest_p(seeds * folds, 99) == 2 / 2 ** (seeds * folds)
 
 
 def test_up_to_twenty_runs_leave_nothing_to_luck_and_more_leave_little():
@@ -66,7 +66,7 @@ def test_up_to_twenty_runs_leave_nothing_to_luck_and_more_leave_little():
     values = [swap_test(parts, folds, STRATA, seed=i) for i in range(4)]
     assert len(set(values)) > 1
     assert max(values) - min(values) < 0.006
-    assert min(values) >= least_p(25, 100_000) == 1 / 100_001
+    assert min(values) >= smallest_p(25, 100_000) == 1 / 100_001
 
 
 def test_an_effect_in_every_seed_is_found():

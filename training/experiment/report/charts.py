@@ -10,7 +10,7 @@ from training.experiment.arms import OVERSAMPLE, REAL, UNFILTERED, UNTUNED
 from training.experiment.statistics.results import ClassGain, Measure, TaskResult
 
 _STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
-_MOST = 0.5
+_MAX_DIFFERENCE = 0.5
 
 COLOURS = {
     "mix": "#1f4e8c",
@@ -51,7 +51,7 @@ def scale(measures: Iterable[Measure], start: float, end: float, ticks: int = 6)
     ends = [0.01, -0.01]
     for measure in measures:
         ends += [v for v in (measure.value, measure.low, measure.high) if v is not None]
-    low, high = max(min(ends), -_MOST), min(max(ends), _MOST)
+    low, high = max(min(ends), -_MAX_DIFFERENCE), min(max(ends), _MAX_DIFFERENCE)
     step = next((s for s in _STEPS if (high - low) / s <= ticks), _STEPS[-1])
     first, last = math.floor(low / step), math.ceil(high / step)
     return Scale(

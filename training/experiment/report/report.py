@@ -44,7 +44,7 @@ JSON_FILE: Final = "report.json"
 HTML_TEMPLATE: Final = "experiment.html.jinja"
 MARKDOWN_TEMPLATE: Final = "experiment.md.jinja"
 _FOREST: Final = (6.0, 254.0)
-_MOST_COLUMNS: Final = 5
+_MAX_COLUMNS: Final = 5
 _SIDE: Final = 190
 
 
@@ -213,7 +213,7 @@ def _columns(task: TaskResult, focus: str | None) -> list[str]:
     """Arms whose gains stand in the table of classes, the focus first."""
     arms = [c.arm for c in task.comparisons if c.family == "real"]
     ordered = sorted(arms, key=lambda arm: arm != focus)
-    return ordered[:_MOST_COLUMNS]
+    return ordered[:_MAX_COLUMNS]
 
 
 def _render(template: str, report: ExperimentReport, sections: Sequence[Section]) -> str:

@@ -16,7 +16,7 @@ from training.experiment.statistics.permutation import (
     DEFAULT_SWAPS,
     EXACT_RUNS,
     holm,
-    least_p,
+    smallest_p,
     swap_test,
 )
 from training.experiment.statistics.recommendation import recommend
@@ -285,7 +285,7 @@ def _fixed_folds_note(experiment: Experiment) -> list[str]:
 
 def _resolution_notes(runs: int, comparisons: int, swaps: int) -> list[str]:
     """Whether corrected p-values can fall below the level at all."""
-    if comparisons * least_p(runs, swaps) <= LEVEL or not comparisons:
+    if comparisons * smallest_p(runs, swaps) <= LEVEL or not comparisons:
         return []
     if runs <= EXACT_RUNS:
         return [

@@ -39,7 +39,7 @@ from scipy import stats
 from training.classifier.evaluation.bootstrap import BORROWED, CONFIDENCE
 from training.experiment.statistics.answers import FloatArray, IntArray
 
-_PLENTY = 1e6
+_MAX_DEGREES = 1e6
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def satterthwaite(
 ) -> float:
     """Degrees of freedom of a sum of two independent variances."""
     spread = first**2 / first_degrees + second**2 / second_degrees
-    return min((first + second) ** 2 / spread, _PLENTY) if spread > 0 else _PLENTY
+    return min((first + second) ** 2 / spread, _MAX_DEGREES) if spread > 0 else _MAX_DEGREES
 
 
 def _object_degrees(drawn: FloatArray, objects: IntArray) -> float:
@@ -112,4 +112,4 @@ def _object_degrees(drawn: FloatArray, objects: IntArray) -> float:
     """
     parts = drawn.var(axis=0)
     spread = (parts**2 / (objects - 1 + BORROWED)).sum()
-    return float(parts.sum() ** 2 / spread) if spread > 0 else _PLENTY
+    return float(parts.sum() ** 2 / spread) if spread > 0 else _MAX_DEGREES

@@ -40,7 +40,7 @@ _TINY: Final = 1e-18
 _TIE: Final = 1.0 - 1e-9
 
 
-def least_p(runs: int, swaps: int) -> float:
+def smallest_p(runs: int, swaps: int) -> float:
     """The smallest p-value that `swap_test` can give.
 
     Args:
