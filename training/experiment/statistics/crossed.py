@@ -17,8 +17,7 @@ The first is the sample variance of the S scores. The second is the mean covaria
 scores over draws of the objects (`bootstrap.smoothed_draws`). A t quantile replaces the normal one,
 with Satterthwaite's degrees of freedom: S - 1 for the first part (Hillis, Statistics in Medicine
 26, 2007), and for the second those of a stratified sample (Cochran, Sampling Techniques, 1977,
-5.16; with the objects that a class borrows), so that a result that hangs on two objects is not
-mistaken for one that hangs on hundreds.
+5.16), so that a result that hangs on two objects is not mistaken for one that hangs on hundreds.
 
 Measured on made-up experiments with 3 to 10 seeds and classes from 2 to 416 objects, 400 of each
 kind (`python -m benchmarks.experiment_statistics`): intervals of a difference hold in 92.8 to
@@ -36,7 +35,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from training.classifier.evaluation.bootstrap import BORROWED, CONFIDENCE
+from training.classifier.evaluation.bootstrap import CONFIDENCE
 from training.experiment.statistics.answers import FloatArray, IntArray
 
 _MAX_DEGREES = 1e6
@@ -111,5 +110,5 @@ def _object_degrees(drawn: FloatArray, objects: IntArray) -> float:
         objects: Objects of each class [C].
     """
     parts = drawn.var(axis=0)
-    spread = (parts**2 / (objects - 1 + BORROWED)).sum()
+    spread = (parts**2 / np.maximum(objects - 1, 1)).sum()
     return float(parts.sum() ** 2 / spread) if spread > 0 else _MAX_DEGREES
