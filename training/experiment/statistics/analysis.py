@@ -278,8 +278,9 @@ def _fixed_folds_note(experiment: Experiment) -> list[str]:
     return [
         f"The folds are fixed: {experiment.folds} training sets serve all {len(experiment.seeds)} "
         "seeds, and the intervals and p-values cannot see how other training sets would have "
-        f"done: they hold for these {experiment.folds} and are too sure of others. Folds are drawn "
-        "anew for each seed where no folder has learned from a photograph."
+        f"done: they hold for these {experiment.folds} and are too sure of others (in made-up "
+        "experiments with two training sets and ten seeds 57 to 92 % of the intervals hold). Folds "
+        "are drawn anew for each seed where no folder has learned from a photograph."
     ]
 
 
