@@ -70,6 +70,16 @@ def main(
     members: Annotated[
         int | None, typer.Option(help="Models that answer together; see the trainer.")
     ] = None,
+    rendered: Annotated[
+        str, typer.Option(help="Rendered vessels beside photographs; see the trainer.")
+    ] = "none",
+    photograph_members: Annotated[
+        int | None, typer.Option(help="Models that learn from photographs alone; see the trainer.")
+    ] = None,
+    rendered_blank: Annotated[
+        str | None,
+        typer.Option(help="Tasks that rendered vessels leave blank, with commas; see the trainer."),
+    ] = None,
     input_size: Annotated[
         int | None, typer.Option(help="Side of the model's input; pictures are kept 8/7 as large.")
     ] = None,
@@ -90,12 +100,15 @@ def main(
     """Cross-validate a recipe and print F1-macro per task."""
     out.mkdir(parents=True, exist_ok=True)
     dataset = load_dataset(data)
-    given: dict[str, Any] = {"backbone": backbone, "pretrained": pretrained}
+    given: dict[str, Any] = {"backbone": backbone, "pretrained": pretrained, "rendered": rendered}
+    if rendered_blank is not None:
+        given["rendered_blank"] = tuple(filter(None, rendered_blank.split(",")))
     options = {
         "epochs": epochs,
         "loss": loss,
         "prior_correction": prior_correction,
         "members": members,
+        "photograph_members": photograph_members,
     }
     if input_size:
         given |= {"input_size": input_size, "cached_size": round(input_size * 8 / 7)}

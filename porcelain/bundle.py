@@ -60,6 +60,22 @@ class TaskMetrics(BaseModel):
     log_loss: float | None = None
 
 
+class RenderedPictures(BaseModel):
+    """Rendered vessels that a classifier has learned from beside its photographs.
+
+    Attributes:
+        share: Of what each model that sees them learns from.
+        left_blank: Tasks whose labels they did not carry.
+        models: How many of them each of the served models has learned from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    share: float
+    left_blank: list[str]
+    models: list[int]
+
+
 class ClassifierInfo(BaseModel):
     """What serving a classifier needs to know beside its ONNX graph.
 
@@ -84,6 +100,7 @@ class ClassifierInfo(BaseModel):
             the training pictures; None in bundles that do not know it.
         conformity: Per task and label, the scores that `porcelain.conformal` makes label sets
             from; empty in bundles that have none.
+        rendered: Rendered vessels that it has learned from, in training alone; None where none.
         known_facts: What `porcelain.label_prior` answers from where labels are known already;
             None in bundles that cannot use facts.
     """
@@ -105,6 +122,7 @@ class ClassifierInfo(BaseModel):
     in_domain_threshold: float | None = None
     conformity: dict[str, dict[str, list[float]]] = {}
     known_facts: KnownFacts | None = None
+    rendered: RenderedPictures | None = None
 
     def abstention_caveat(self, task: str) -> str | None:
         """Why a task's threshold guarantees no accuracy; None where it does."""

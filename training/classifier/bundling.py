@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from porcelain.bundle import (
     HELD_OUT_MODEL_FILE,
     SPLIT_FILE,
     ClassifierInfo,
+    RenderedPictures,
     TaskMetrics,
     load_bundle,
     write_manifest,
@@ -41,6 +43,7 @@ from training.classifier.features import extract_features
 from training.classifier.known_facts import fit_known_facts
 from training.classifier.model import MultiTaskClassifier, backbones_of
 from training.classifier.records import LabelledPictures, one_per_object
+from training.classifier.rendered import RenderedPool
 from training.classifier.settings import TrainSettings
 from training.classifier.similar import SimilarKept, write_index
 from training.classifier.trained import Trained
@@ -62,6 +65,8 @@ class Fitted:
         trained: The model with its final weights.
         pictures: Prepared pictures per part.
         initial: The weights that each member began with.
+        rendered: What members drew rendered vessels from; None where all learned from photographs
+            alone.
     """
 
     dataset: Dataset
@@ -70,6 +75,7 @@ class Fitted:
     trained: Trained
     pictures: dict[str, LabelledPictures]
     initial: tuple[dict[str, Tensor], ...]
+    rendered: RenderedPool | None = None
 
 
 def write_classifier(
@@ -118,6 +124,7 @@ def write_classifier(
                 }
                 for trainer in trained.trainers
             ],
+            "rendered": _rendered(fitted, trained, final),
             "refit_epochs": [len(one.progress.history) for one in final.trainers] if final else [],
             "onnx_difference": differences,
         },
@@ -144,6 +151,7 @@ def write_classifier(
         in_domain_threshold=write_domains(folder, features, refitted=final is not None),
         conformity=conformity(trained, validation, classes, temperatures),
         known_facts=_known_facts(fitted, final, temperatures),
+        rendered=_seen(fitted.rendered, final or trained),
     )
     write_manifest(
         folder, kind="classifier", name=name, dataset_digest=dataset.digest(), classifier=info
@@ -212,6 +220,35 @@ def _known_facts(
         {t: validation.labels[chosen, i].numpy() for i, t in enumerate(trained.tasks)},
         trained.settings.selective_accuracy,
     )
+
+
+def _seen(pool: RenderedPool | None, trained: Trained) -> RenderedPictures | None:
+    """What the manifest says of the rendered vessels that a model has learned from."""
+    if pool is None:
+        return None
+    photographs = [len(one.train_data.pictures.pixels) for one in trained.trainers]
+    seen = [len(one.train_data.labels) for one in trained.trainers]
+    return RenderedPictures(
+        share=pool.share,
+        left_blank=list(pool.blank),
+        models=[total - own for total, own in zip(seen, photographs, strict=True)],
+    )
+
+
+def _rendered(fitted: Fitted, trained: Trained, final: Trained | None) -> dict[str, Any] | None:
+    """What `training.json` says of them: where they came from, and how many each model has seen."""
+    pool = fitted.rendered
+    measured, served = (
+        None if one is None else _seen(pool, one) for one in (trained, final or trained)
+    )
+    if pool is None or measured is None or served is None:
+        return None
+    return {
+        **pool.identity(),
+        "left_blank": served.left_blank,
+        "measured_models": measured.models,
+        "served_models": served.models,
+    }
 
 
 def _samples(

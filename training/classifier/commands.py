@@ -29,6 +29,8 @@ TRAIN_EXAMPLES = """
 
 porcelain classifier train --data PHOTOS --out runs/classifier
 
+porcelain classifier train --data PHOTOS --out runs/photographs --rendered none
+
 porcelain classifier train --data PHOTOS --out runs/small --backbone tf_mobilenetv3_small_075
 --pretrained weights.safetensors
 
@@ -65,6 +67,16 @@ def train(
             "and as many times the work. 3 by default, 1 without pretrained weights.",
         ),
     ] = None,
+    rendered: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|none|SHARE|DIR",
+            help="Rendered vessels to learn from beside photographs: auto (where the renderer is "
+            "installed and knows most labels), none, their share of what a model sees such as 0.3, "
+            "or a folder that `porcelain data render` has made. They teach, and are nowhere else: "
+            "not in validation, test, likeness or similar pictures.",
+        ),
+    ] = "auto",
     split: Annotated[
         Path | None,
         typer.Option(help="split.json; by default the dataset's own, or made from the seed."),
@@ -109,6 +121,7 @@ def train(
         input_size=input_size,
         selective_accuracy=selective_accuracy,
         members=members,
+        rendered=rendered,
         refit=refit,
         seed=seed,
     )
@@ -119,6 +132,10 @@ def train(
         def preparing(count: int, total: int) -> None:
             bar.total(total)
             bar.completed(count, "decoding pictures")
+
+        def rendering(count: int, total: int) -> None:
+            bar.total(total)
+            bar.completed(count, "rendering vessels")
 
         def epoch_done(record: EpochRecord) -> None:
             bar.total(settings.epochs)
@@ -137,7 +154,7 @@ def train(
             name=name,
             similar=similar,
             overwrite=overwrite,
-            reporter=Reporter(message, preparing, epoch_done),
+            reporter=Reporter(message, preparing, rendering, epoch_done),
         )
     print_metrics(bundle)
     done(
@@ -287,6 +304,11 @@ def print_metrics(bundle: Bundle) -> None:
     """Show what the bundle says of itself on its test part."""
     from rich.table import Table
 
+    caveats = bundle.classifier.abstention_caveats
+    for caveat in dict.fromkeys(caveats.values()):
+        tasks = ", ".join(task for task in caveats if caveats[task] == caveat)
+        text = f"{tasks}: no accuracy is guaranteed above the abstention threshold. {caveat}"
+        console().print(text, markup=False, soft_wrap=True)
     metrics = bundle.classifier.metrics
     if not metrics:
         console().print("No test pictures: nothing was measured.")

@@ -22,18 +22,31 @@ ProgressCallback = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Pictures:
-    """Prepared pictures of one part of a dataset.
+    """Prepared pictures of one part of a dataset, perhaps with some of another set after them.
 
     Attributes:
         pixels: uint8 [N, size, size, 3], mapped from a file.
         unusable: Index and reason of each picture that could not be read; its pixels are black.
+        added: Pictures that follow these [M], with which rows of them; mapped from their own file.
     """
 
     pixels: npt.NDArray[np.uint8]
     unusable: dict[int, str]
+    added: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.pixels) + (0 if self.added is None else len(self.added[1]))
+
+    def take(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """The pixels of some of them [B, size, size, 3]."""
+        if self.added is None:
+            return self.pixels[indices]
+        others, rows = self.added
+        taken = np.empty((len(indices), *self.pixels.shape[1:]), dtype=np.uint8)
+        own = indices < len(self.pixels)
+        taken[own] = self.pixels[indices[own]]
+        taken[~own] = others[rows[indices[~own] - len(self.pixels)]]
+        return taken
 
 
 def prepare_pictures(
@@ -105,7 +118,7 @@ def batches(
     """
 
     def gather(indices: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        pixels = torch.from_numpy(pictures.pixels[indices])
+        pixels = torch.from_numpy(pictures.take(indices))
         if device.type == "cuda":
             pixels = pixels.pin_memory()
         return pixels.to(device, non_blocking=True), labels[indices].to(device, non_blocking=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from accelerate.utils import set_seed
 from torch import Tensor
 
 from porcelain.bundle import Bundle, check_name, load_bundle
-from porcelain.dataset import Dataset, label_indices, load_dataset, subset
+from porcelain.dataset import Dataset, Record, label_indices, load_dataset, subset
 from porcelain.errors import DatasetError
 from porcelain.files import atomic_folder, check_free, open_work_folder
 from porcelain.vocabulary import TASKS
@@ -26,6 +26,7 @@ from training.classifier.model import (
 )
 from training.classifier.pictures import Pictures, prepare_pictures
 from training.classifier.records import EpochRecord, LabelledPictures
+from training.classifier.rendered import RenderedPool, find_rendered
 from training.classifier.settings import TrainSettings
 from training.classifier.similar import SimilarKept
 from training.classifier.trained import Trained
@@ -42,6 +43,7 @@ class Reporter:
 
     message: Callable[[str], None] = lambda text: None
     preparing: Callable[[int, int], None] = lambda done, total: None
+    rendering: Callable[[int, int], None] = lambda done, total: None
     epoch: Callable[[EpochRecord], None] = lambda record: None
 
 
@@ -132,10 +134,13 @@ def fit(
     parts = split_or_make(dataset, split, seed=settings.seed)
     classes = _classes(dataset, parts)
     start, settings = _load_start(settings, reporter)
+    train = subset(dataset, parts.names["train"])
+    pool = find_rendered(dataset, train, settings, work, reporter.message)
     identity = {
         "settings": settings.model_dump(mode="json"),
         "data": dataset.digest(),
         "split": {part: list(parts.names[part]) for part in SUBSETS},
+        "rendered": None if pool is None else pool.identity(),
     }
     if accelerator.is_main_process:
         open_work_folder(work, identity)
@@ -146,8 +151,9 @@ def fit(
             part: _load_part(dataset, parts.names[part], classes, part, settings, work, reporter)
             for part in SUBSETS
         }
+        material = _material(pictures["train"], pool, classes, settings, work, reporter)
     initial, trainers = [], []
-    for number in range(settings.members):
+    for number in range(len(material)):
         own = settings.of_member(number)
         model = _untrained(own, classes)
         if start is not None:
@@ -157,7 +163,7 @@ def fit(
         trainer = ClassifierTrainer(
             model,
             own,
-            pictures["train"],
+            material[number],
             pictures["validation"],
             _place(work, number, settings, reporter),
             accelerator,
@@ -165,7 +171,7 @@ def fit(
         trainer.train(reporter.epoch, _logs(logs, number, settings))
         trainers.append(trainer)
     trained = Trained.of(settings, trainers)
-    return Fitted(dataset, parts, classes, trained, pictures, tuple(initial))
+    return Fitted(dataset, parts, classes, trained, pictures, tuple(initial), pool)
 
 
 def refit(
@@ -199,6 +205,8 @@ def refit(
         everything = _load_part(
             fitted.dataset, names, fitted.classes, "train", settings, work, reporter
         )
+        pool = fitted.rendered
+        material = _material(everything, pool, fitted.classes, settings, work, reporter)
     nothing = LabelledPictures(
         Pictures(np.zeros((0, settings.input_size, settings.input_size, 3), np.uint8), {}),
         torch.zeros((0, len(fitted.classes)), dtype=torch.int64),
@@ -209,10 +217,57 @@ def refit(
         model = _untrained(own, fitted.classes)
         model.load_state_dict(fitted.initial[number])
         place = _place(work, number, settings, reporter)
-        trainer = ClassifierTrainer(model, own, everything, nothing, place, accelerator)
+        trainer = ClassifierTrainer(model, own, material[number], nothing, place, accelerator)
         trainer.train(reporter.epoch, epochs=measured.progress.best_epoch)
         trainers.append(trainer)
     return Trained.of(settings, trainers)
+
+
+def _material(
+    photographs: LabelledPictures,
+    pool: RenderedPool | None,
+    classes: dict[str, list[str]],
+    settings: TrainSettings,
+    work: Path,
+    reporter: Reporter,
+) -> list[LabelledPictures]:
+    """What each member learns from: the photographs, and rendered vessels of its own draw."""
+    members = settings.members or 1
+    if pool is None:
+        return [photographs] * members
+    draws = [
+        pool.draw(photographs.records, settings.of_member(number).seed)
+        if settings.sees_rendered(number)
+        else []
+        for number in range(members)
+    ]
+    needed = list({record.file_name: record for drawn in draws for record in drawn}.values())
+    seeing = sum(map(bool, draws))
+    reporter.message(
+        f"{seeing} of {members} model(s) also learn from {max(map(len, draws))} rendered vessels "
+        f"each, {pool.share:.0%} of what they see"
+    )
+    pool.render(needed, reporter.rendering)
+    rendered = prepare_pictures(
+        [pool.root / record.file_name for record in needed],
+        settings.cached_size,
+        settings.cached_rule(),
+        work / "rendered.pixels",
+        reporter.preparing,
+    )
+    place = {record.file_name: row for row, record in enumerate(needed)}
+    mixed = []
+    for drawn in draws:
+        usable = [r for r in drawn if place[r.file_name] not in rendered.unusable]
+        rows = np.array([place[record.file_name] for record in usable], dtype=np.int64)
+        mixed.append(
+            LabelledPictures(
+                replace(photographs.pictures, added=(rendered.pixels, rows)),
+                torch.cat([photographs.labels, _label_rows(usable, classes)]),
+                (*photographs.records, *usable),
+            )
+        )
+    return mixed
 
 
 def _untrained(settings: TrainSettings, classes: dict[str, list[str]]) -> MultiTaskClassifier:
@@ -306,7 +361,11 @@ def _load_part(
     if len(usable) < len(records):
         pictures = Pictures(pictures.pixels[usable], {})
     chosen = [records[i] for i in usable]
+    return LabelledPictures(pictures, _label_rows(chosen, classes), tuple(chosen))
+
+
+def _label_rows(records: Sequence[Record], classes: dict[str, list[str]]) -> Tensor:
+    """Class indices [N, tasks]; -1 where unknown or not among the classes."""
     columns = [TASKS.index(task) for task in classes]
-    rows = label_indices(chosen, {task: classes.get(task, []) for task in TASKS})
-    labels = torch.tensor(rows, dtype=torch.int64).view(len(chosen), len(TASKS))[:, columns]
-    return LabelledPictures(pictures, labels, tuple(chosen))
+    rows = label_indices(records, {task: classes.get(task, []) for task in TASKS})
+    return torch.tensor(rows, dtype=torch.int64).view(len(records), len(TASKS))[:, columns]

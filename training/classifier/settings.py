@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from porcelain.preparation import DEFAULT_SIZE, ResizeRule
 
@@ -74,6 +80,14 @@ class TrainSettings(BaseModel):
         selective_accuracy: Accuracy that answers above the abstention threshold should have.
         members: Models trained alike but for their seeds, whose logits are averaged; training and
             inference cost as many times as much. None: 3 with pretrained weights, 1 without.
+        rendered: Rendered vessels that members learn from beside photographs: `none`; `auto`, a
+            share of `rendered_share` where the renderer is installed and knows the labels; a share
+            of what a member sees, such as 0.3; or a folder of pictures that were rendered before.
+        rendered_share: Of what a member that sees them learns from, for `auto` and a folder.
+        rendered_blank: Tasks whose labels rendered pictures do not carry, as their look does not
+            tell them as photographs do.
+        photograph_members: How many members learn from photographs alone, the first ones; at least
+            one sees rendered vessels.
         refit: Whether the model that is served learns from every picture, once the one that did
             not has been measured and calibrated.
         seed: Of weights, order, augmentation and, where there is none, the split; of further
@@ -108,9 +122,21 @@ class TrainSettings(BaseModel):
     resize: ResizeRule = "letterbox-crop"
     selective_accuracy: Annotated[float, Field(gt=0, lt=1)] = 0.95
     members: Annotated[int, Field(ge=1, le=16)] | None = None
+    rendered: str = "none"
+    rendered_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    rendered_blank: tuple[str, ...] = ("dynasty",)
+    photograph_members: Annotated[int, Field(ge=0)] = 1
     refit: bool = True
     seed: int = 0
     augmentation: AugmentationSettings = AugmentationSettings()
+
+    @field_validator("rendered")
+    @classmethod
+    def _possible(cls, rendered: str) -> str:
+        share = _share_of(rendered)
+        if share is not None and not 0 < share < 1:
+            raise ValueError(f"{rendered} is no share between 0 and 1, such as 0.3")
+        return rendered
 
     @field_validator("prior_correction")
     @classmethod
@@ -138,6 +164,20 @@ class TrainSettings(BaseModel):
         """Those of one member, from 0: the same but for the seed."""
         return self.model_copy(update={"seed": self.seed + number})
 
+    def rendered_folder(self) -> Path | None:
+        """The folder of rendered pictures, where one was given."""
+        if self.rendered in ("auto", "none") or _share_of(self.rendered) is not None:
+            return None
+        return Path(self.rendered)
+
+    def share_of_rendered(self) -> float:
+        """The share of what a member sees that is rendered, where anything is."""
+        return _share_of(self.rendered) or self.rendered_share
+
+    def sees_rendered(self, number: int) -> bool:
+        """Whether a member, from 0, learns from rendered vessels where there are some."""
+        return number >= min(self.photograph_members, (self.members or 1) - 1)
+
     def cached_rule(self) -> ResizeRule:
         """How pictures are kept for augmentation, which takes its own part of the whole."""
         return "letterbox" if self.resize == "letterbox-crop" else self.resize
@@ -145,3 +185,11 @@ class TrainSettings(BaseModel):
     def pretrained_file(self) -> Path | None:
         """The weights file, or None for `auto` and `none`."""
         return None if self.pretrained in ("auto", "none") else Path(self.pretrained)
+
+
+def _share_of(rendered: str) -> float | None:
+    """The number that `rendered` is; None for a word or a folder."""
+    try:
+        return float(rendered)
+    except ValueError:
+        return None

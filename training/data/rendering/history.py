@@ -152,6 +152,21 @@ def check(ware: Ware) -> None:
         raise ValueError(f"history.yaml: ware {ware.name!r} has a bad {', '.join(wrong)}")
 
 
+def vocabulary() -> Labels:
+    """The labels that the renderer can give, per task."""
+    return {
+        "dynasty": frozenset(ware.dynasty for ware in wares()),
+        "glaze": frozenset(ware.glaze for ware in wares()),
+        "kiln": frozenset(ware.kiln for ware in wares()) - {""},
+        "type": frozenset(kind for ware in wares() for kind in ware.types),
+    }
+
+
+def has_ware(known: Labels) -> bool:
+    """Whether the table has anything whose labels are all among those known, per task."""
+    return bool(_within(known))
+
+
 def known_labels(dataset: Dataset) -> Labels:
     """The labels that a collection has, so that what is rendered for it has no others.
 
@@ -162,7 +177,7 @@ def known_labels(dataset: Dataset) -> Labels:
         task: frozenset(label for record in dataset.records if (label := record.labels.get(task)))
         for task in RENDERED
     }
-    if not _within(labels):
+    if not has_ware(labels):
         raise UserError(
             f"--like {dataset.root}: the renderer has no ware whose labels are all in that folder; "
             "its own are in training/data/rendering/history.yaml."

@@ -4,7 +4,7 @@ import csv
 import io
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -102,7 +102,7 @@ def plan_shot(world: World, index: int) -> Shot:
     ware, kind, shape = history.draw(rng, world.known)
     unattributed = rng.random() < ware.unattributed
     return Shot(
-        file_name=f"images/{index:06d}.jpg",
+        file_name=picture_name(index),
         dynasty=ware.dynasty,
         glaze=ware.glaze,
         kiln="" if unattributed else ware.kiln,
@@ -175,23 +175,48 @@ def render_dataset(
         settings["labels"] = {task: sorted(labels) for task, labels in world.known.items()}
     with atomic_folder(out, settings=settings, overwrite=overwrite) as work:
         (work / "images").mkdir(exist_ok=True)
-        missing = [i for i, shot in enumerate(shots) if not (work / shot.file_name).exists()]
-        _render_all(work, world, missing, workers, count, on_progress)
+        told = None if on_progress is None else lambda done, total: on_progress(done)
+        rendered = render_pictures(work, world, range(count), workers=workers, on_progress=told)
         write_text(work / "metadata.csv", _table(shots))
     classes = {
         task: len({getattr(shot, task) for shot in shots} - {""}) for task in history.RENDERED
     }
     objects = len({shot.object_id for shot in shots})
-    return RenderSummary(out, count, len(missing), objects, classes)
+    return RenderSummary(out, count, rendered, objects, classes)
 
 
-def _render_all(
-    work: Path, world: World, missing: list[int], workers: int | None, count: int,
-    on_progress: Callable[[int], None] | None,
-) -> None:  # fmt: skip
+def picture_name(index: int) -> str:
+    """Where in its folder the picture at `index` is."""
+    return f"images/{index:06d}.jpg"
+
+
+def render_pictures(
+    folder: Path,
+    world: World,
+    indices: Sequence[int],
+    *,
+    workers: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Renders those of the pictures that `folder` does not have yet.
+
+    Args:
+        folder: has a folder `images`.
+        world: what decides every picture.
+        indices: which pictures are wanted.
+        workers: processes; all cores by default. The pictures do not depend on it.
+        on_progress: called in this process with the number of pictures done and in all.
+
+    Returns:
+        How many were rendered; the others were there.
+    """
+    missing = [index for index in indices if not (folder / picture_name(index)).exists()]
+    if not missing:
+        return 0
+    count = len(indices)
     done = count - len(missing)
     if on_progress and done:
-        on_progress(done)
+        on_progress(done, count)
     blocks = [missing[i : i + _BLOCK] for i in range(0, len(missing), _BLOCK)]
     cores = workers or os.cpu_count() or 1
     processes = min(cores, max(1, len(blocks)))
@@ -199,7 +224,7 @@ def _render_all(
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_quiet) as pool:
         waiting = iter(blocks)
         running = {
-            pool.submit(_render_block, work, world, block)
+            pool.submit(_render_block, folder, world, block)
             for block in islice(waiting, 2 * processes)
         }
         try:
@@ -208,12 +233,13 @@ def _render_all(
                 running.discard(finished)
                 done += finished.result()
                 if on_progress:
-                    on_progress(done)
+                    on_progress(done, count)
                 for block in islice(waiting, 1):
-                    running.add(pool.submit(_render_block, work, world, block))
+                    running.add(pool.submit(_render_block, folder, world, block))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    return len(missing)
 
 
 def _quiet() -> None:
@@ -221,12 +247,12 @@ def _quiet() -> None:
     os.environ["LP_NUM_THREADS"] = "0"
 
 
-def _render_block(work: Path, world: World, indices: list[int]) -> int:
+def _render_block(folder: Path, world: World, indices: list[int]) -> int:
     for index in indices:
         buffer = io.BytesIO()
         picture = render_picture(world, index)
         picture.save(buffer, "JPEG", quality=92, subsampling=0)
-        write_bytes(work / f"images/{index:06d}.jpg", buffer.getvalue())
+        write_bytes(folder / picture_name(index), buffer.getvalue())
     return len(indices)
 
 
