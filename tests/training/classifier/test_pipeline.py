@@ -496,7 +496,7 @@ def test_two_processes_train_one_model(photos: Path, tmp_path: Path) -> None:
     command += ["--dynamo_backend", "no", "-m", "porcelain", "classifier", "train"]
     command += ["--data", str(photos), "--out", str(tmp_path / "bundle"), "--epochs", "2"]
     command += ["--backbone", "mobilenetv3_small_050", "--pretrained", "none"]
-    command += ["--input-size", "64", "--batch-size", "16"]
+    command += ["--input-size", "64", "--batch-size", "16", "--rendered", "none"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     history = json.loads((tmp_path / "bundle/training.json").read_text())["members"][0]["history"]

@@ -213,6 +213,7 @@ def _recipe(bundle: Path) -> str | None:
             "epochs",
             "batch_size",
             "members",
+            "rendered",
             "seed",
         )
         if option in settings
