@@ -51,6 +51,7 @@ _TURNS: Final = {
 """What makes a picture of each EXIF orientation upright (EXIF 2.32, tag Orientation)."""
 _QUARTER_TURNS: Final = (5, 6, 7, 8)
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)([1-8])\b")
+_SEQUENCES: Final = (b"msf1", b"hevc", b"hevx", b"hevm", b"hevs")
 _BYTES_PER_PIXEL: Final = 4
 """Of a TIFF's samples unpacked, for each pixel that the limit allows."""
 # How Pillow's decoders begin their refusals of layouts that they know and do not read.
@@ -198,7 +199,10 @@ def _decode_heic(data: bytes, limits: DecodeLimits) -> Image.Image:
         image = Image.frombytes(
             picture.mode, picture.size, picture.data, "raw", picture.mode, picture.stride
         )
-    except (SyntaxError, IndexError) as error:
+    except (SyntaxError, IndexError, ValueError) as error:
+        # A sequence (ISO 23008-12, 7) may hold frames alone, and no picture to stand for them.
+        if isinstance(error, ValueError) and data[8:12] not in _SEQUENCES:
+            raise
         raise UnsupportedImageError(
             f"The HEIC holds no picture that we read ({_brief(error)}); send it as JPEG."
         ) from error

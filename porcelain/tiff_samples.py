@@ -286,6 +286,8 @@ class _Planes:
         self._columns = -(-layout.width // tile_width)
         self._tile_bytes = -(-tile_width * bits // 8)
         self._row_bytes = self._columns * self._tile_bytes
+        # Pillow bounds pixels, not bytes: as few pixels as the bytes of a row can be divided into.
+        self._bytes_per_pixel = next(n for n in (4, 3, 1) if self._tile_bytes % n == 0)
         self._rows = -(-layout.height // tile_height) * tile_height
         count = layout.per_pixel if layout.planar else 1
         if self._row_bytes * self._rows * count > max_bytes:
@@ -301,12 +303,13 @@ class _Planes:
         step = max(1, _BAND // max(1, layout.width * layout.per_pixel))
         for top in range(0, layout.height, step):
             end = min(top + step, layout.height)
-            box = (0, top, self._row_bytes, end)
-            parts = [self._samples(np.asarray(plane.crop(box))) for plane in self._planes]
+            box = (0, top, self._row_bytes // self._bytes_per_pixel, end)
+            planes = (np.asarray(plane.crop(box)) for plane in self._planes)
+            parts = [self._samples(plane.reshape(end - top, -1)) for plane in planes]
             yield top, parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
     def _plane(self, data: bytes, number: int, count: int) -> Image.Image:
-        """One plane of samples as a grey picture, whose pixels are its bytes."""
+        """One plane of samples as a picture (CMYK, RGB or grey) whose channels are its bytes."""
         kept, layout = self._layout.directory, self._layout
         tags = (
             (Tag.TILE_OFFSETS, Tag.TILE_BYTE_COUNTS)
@@ -316,16 +319,19 @@ class _Planes:
         strips = [[int(one) for one in kept.values(tag)] for tag in tags]
         per_plane = len(strips[0]) // count
         numbers = {
-            Tag.WIDTH: [self._row_bytes],
+            Tag.WIDTH: [self._row_bytes // self._bytes_per_pixel],
             Tag.LENGTH: [self._rows],
-            Tag.BITS_PER_SAMPLE: [8],
+            Tag.BITS_PER_SAMPLE: [8] * self._bytes_per_pixel,
             Tag.COMPRESSION: [layout.compression],
-            Tag.PHOTOMETRIC: [1],
+            Tag.PHOTOMETRIC: [{1: 1, 3: 2, 4: 5}[self._bytes_per_pixel]],
             Tag.FILL_ORDER: [kept.value(Tag.FILL_ORDER, 1)],
-            Tag.SAMPLES_PER_PIXEL: [1],
+            Tag.SAMPLES_PER_PIXEL: [self._bytes_per_pixel],
         }
         if layout.tile:
-            numbers |= {Tag.TILE_WIDTH: [self._tile_bytes], Tag.TILE_LENGTH: [layout.tile[1]]}
+            numbers |= {
+                Tag.TILE_WIDTH: [self._tile_bytes // self._bytes_per_pixel],
+                Tag.TILE_LENGTH: [layout.tile[1]],
+            }
         else:
             numbers[Tag.ROWS_PER_STRIP] = [
                 min(kept.value(Tag.ROWS_PER_STRIP) or self._rows, self._rows)
@@ -368,9 +374,20 @@ class _Planes:
 
 
 def _unpack_bits(rows: npt.NDArray[np.uint8], bits: int, count: int) -> Samples:
-    """Numbers of 2 to 16 bits, the highest bit first (TIFF 6.0, BitsPerSample)."""
-    places = np.arange(count) * bits
-    first, shift = places >> 3, (24 - bits - (places & 7)).astype(np.uint32)
-    padded = np.pad(rows, ((0, 0), (0, 3))).astype(np.uint32)
-    three = padded[:, first] << 16 | padded[:, first + 1] << 8 | padded[:, first + 2]
-    return (three >> shift) & np.uint32((1 << bits) - 1)
+    """Numbers of 2 to 16 bits, the highest bit first (TIFF 6.0, BitsPerSample).
+
+    Taken in groups that fill whole bytes: four numbers of 10 bits are five bytes.
+    """
+    group = 8 // math.gcd(bits, 8)
+    size = group * bits // 8
+    padded = np.pad(rows, ((0, 0), (0, -rows.shape[1] % size)))
+    columns = padded.reshape(len(rows), -1, size)
+    numbers = np.empty((len(rows), columns.shape[1], group), np.uint16)
+    for i in range(group):
+        first, last = i * bits // 8, ((i + 1) * bits - 1) // 8
+        number = np.zeros(columns.shape[:2], np.uint32)
+        for place in range(first, last + 1):
+            number = number << 8 | columns[..., place]
+        unused = (last + 1) * 8 - (i + 1) * bits
+        numbers[..., i] = (number >> unused) & ((1 << bits) - 1)
+    return numbers.reshape(len(rows), -1)[:, :count]

@@ -114,6 +114,19 @@ def test_cmyk_with_alpha(bits: int, extra: int) -> None:
     assert pixels[5, 40].tolist() == ([255, 255, 255] if extra else [255, 0, 0])
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_large_tiff_of_floating_point_is_read() -> None:
+    zeros = np.zeros((4000, 5000, 3), np.float32)  # 240 MB, unpacked from 233 KB
+    data = pictures.tiff_of(zeros, 32, sample_format=3, deflate=True)
+    assert decode_image(data).pixels.size == (5000, 4000)
+
+
+def test_samples_of_more_bytes_than_the_limit_are_too_large() -> None:
+    data = pictures.tiff_of(np.zeros((50, 50, 3)), 64, sample_format=3, deflate=True)
+    with pytest.raises(ImageTooLargeError, match="50x50, 64-bit floating-point RGB"):
+        decode_image(data, limits=DecodeLimits(max_pixels=2500))
+
+
 def test_values_that_are_no_numbers_are_black_and_white() -> None:
     values = np.repeat(gradient(1), 3, axis=2)
     values[0, 0], values[0, 1], values[0, 2] = np.nan, np.inf, -np.inf
@@ -184,6 +197,13 @@ def test_heic_with_another_codec_is_named() -> None:
     data = pictures.heic("scene").replace(b"hvc1", b"vvc1")
     with pytest.raises((UnsupportedImageError, CorruptImageError), match="HEIC"):
         decode_image(data)
+
+
+def test_a_sequence_without_a_picture_is_named() -> None:
+    data = pictures.heic("scene")
+    frames = data[:8] + b"msf1" + data[12:].replace(b"pitm", b"free")
+    with pytest.raises(UnsupportedImageError, match="HEIC holds no picture"):
+        decode_image(frames)
 
 
 def png_with(*chunks: tuple[bytes, bytes]) -> bytes:
