@@ -199,6 +199,11 @@ def test_heic_with_another_codec_is_named() -> None:
         decode_image(data)
 
 
+def test_damaged_metadata_of_a_heic_does_not_end_the_process() -> None:
+    data = pictures.heic("turned").replace(b"Exif", b"Ex\xc6f", 1)
+    assert decode_image(data).pixels.size == (96, 64)
+
+
 def test_a_sequence_without_a_picture_is_named() -> None:
     data = pictures.heic("scene")
     frames = data[:8] + b"msf1" + data[12:].replace(b"pitm", b"free")
