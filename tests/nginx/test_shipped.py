@@ -105,8 +105,9 @@ def test_slow_heads_and_bodies_harm_nobody_else(replicas: Replicas) -> None:
     assert fast_enough(replicas.latencies(14))
     # None of them reached a replica, and none is still there.
     for one in held:
-        while one.recv(4096):
-            pass
+        with suppress(ConnectionResetError):  # which is how nginx ends what has timed out
+            while one.recv(4096):
+                pass
         one.close()
     for server in replicas.running:
         assert server.metrics()["porcelain_http_requests_in_progress"] == 0
