@@ -102,6 +102,11 @@ def test_the_demo_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
         assert task in first.stdout
     for page in ("report", "synthetic", "experiment/report"):
         assert (tmp_path / "demo" / page / "report.html").stat().st_size > 10_000
+    entry = (tmp_path / "demo/index.html").read_text(encoding="utf-8")
+    linked = re.findall(r'(?:src|href)="([^"]+)"', entry)
+    assert len(linked) >= 5
+    for target in linked:
+        assert "://" in target or (tmp_path / "demo" / target).is_file(), target
     assert Image.open(tmp_path / "demo/generated.png").size == (128, 128)
     second = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert second.returncode == 0, second.stderr[-2000:]

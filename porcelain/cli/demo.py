@@ -7,7 +7,10 @@ import json
 import shlex
 import subprocess
 import sys
+from html import escape
+from importlib.resources import files
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,16 +20,22 @@ from rich.table import Table
 from porcelain.cli.console import console, done
 from porcelain.cli.local_server import post, serving
 from porcelain.errors import PorcelainError, UserError
-from porcelain.files import write_bytes
+from porcelain.files import write_bytes, write_text
 
 if TYPE_CHECKING:
     from porcelain.dataset import Record
 
-SIDE = 128
-"""Pixels a side in the experiment: the base's own size, and twice as fast as 224."""
+SIDE = 96
+"""Pixels a side in the experiment, which is to show what one looks like within minutes."""
 
 RATIO = 10
 """Most added pictures in percent; fewer where the filter keeps fewer."""
+
+PAGE = "index.html"
+"""The page that shows what was made and leads to the reports, in the demo's folder."""
+
+SHOWN = 6
+"""Generated pictures on it."""
 
 
 def demo(
@@ -47,8 +56,9 @@ def demo(
 ) -> None:
     """Render pictures, train both models on them, serve them, and measure whether mixing helps.
 
-    Every step is a command of its own and is printed before it runs. Steps whose result is
-    already there are left out, so an interrupted demo goes on where it was.
+    Ends with one page to open, which shows what was made and leads to the reports. Every step is
+    a command of its own and is printed before it runs. Steps whose result is already there are
+    left out, so an interrupted demo goes on where it was.
 
     Example: porcelain demo --count 1500 --epochs 40 --seeds 5
     """
@@ -85,16 +95,15 @@ def demo(
     _step(
         compared,
         *("experiment", "run", *data, "--synthetic", str(synthetic), "--out", str(experiment)),
-        *(*model, "--ratios", f"0,{ratio}", "--arms", "real,mix,oversample", "--seeds", str(seeds)),
-        *("--folds", "3", "--epochs", str(max(1, epochs // 3)), "--input-size", str(SIDE)),
+        *(*model, "--ratios", f"0,{ratio}", "--arms", "real,mix", "--seeds", str(seeds)),
+        *("--folds", "2", "--epochs", str(max(1, epochs // 4)), "--input-size", str(SIDE)),
     )
     _step(compared, "experiment", "report", str(experiment))
     _ask_generator(generator, out)
-    _ask_classifier(classifier, photos, out)
-    for what, where in (("The classifier", report), ("What the generator made", synthetic)):
-        console().print(f"{what}: {where / 'report.html'}", markup=False, soft_wrap=True)
+    picture, record, answer = _ask_classifier(classifier, photos, out)
+    write_text(out / PAGE, _page(out, count, picture, record, answer))
     done(
-        f"Whether it helps: {compared}",
+        f"Open {out / PAGE}: what was made, and the three reports",
         f"porcelain serve classifier --bundle {classifier}   (or: make serve)",
     )
 
@@ -149,7 +158,7 @@ def _ask_generator(bundle: Path, out: Path) -> None:
     console().print(shown, markup=False, soft_wrap=True)
 
 
-def _ask_classifier(bundle: Path, photos: Path, out: Path) -> None:
+def _ask_classifier(bundle: Path, photos: Path, out: Path) -> tuple[Path, Record, dict[str, Any]]:
     """Ask the service about a picture that the model has not learned from."""
     picture, record = _test_picture(photos)
     with serving("classifier", bundle, out / "serve.log") as address:
@@ -157,6 +166,7 @@ def _ask_classifier(bundle: Path, photos: Path, out: Path) -> None:
         console().print(f"\n$ curl -F image=@{picture} {url}", markup=False, soft_wrap=True)
         answer = post(url, picture.read_bytes(), "image/jpeg")
     _show(Console(), answer, record)
+    return picture, record, answer
 
 
 def _test_picture(photos: Path) -> tuple[Path, Record]:
@@ -174,14 +184,48 @@ def _test_picture(photos: Path) -> tuple[Path, Record]:
     return dataset.path(record), record
 
 
-def _show(out: Console, answer: dict[str, Any], record: Record) -> None:
-    table = Table("task", "answer", "probability", "truth", title=record.file_name)
+def _rows(answer: dict[str, Any], record: Record) -> list[tuple[str, str, str, str]]:
+    """Task, answer, probability and truth, for people."""
+    rows = []
     for task, prediction in answer["predictions"].items():
         unsure = " (not sure)" if prediction["abstained"] else ""
-        table.add_row(
-            task,
-            prediction["label"] + unsure,
-            f"{prediction['probability']:.2f}",
-            record.labels[task] or "unknown",
+        rows.append(
+            (
+                task,
+                prediction["label"] + unsure,
+                f"{prediction['probability']:.2f}",
+                record.labels[task] or "unknown",
+            )
         )
+    return rows
+
+
+def _show(out: Console, answer: dict[str, Any], record: Record) -> None:
+    table = Table("task", "answer", "probability", "truth", title=record.file_name)
+    for row in _rows(answer, record):
+        table.add_row(*row)
     out.print(table)
+
+
+def _page(out: Path, count: int, picture: Path, record: Record, answer: dict[str, Any]) -> str:
+    """The page to open: its pictures and reports are named relative to the demo's folder."""
+    compared = json.loads((out / "experiment/report/report.json").read_text(encoding="utf-8"))
+    images = sorted((out / "synthetic/images").iterdir())[:SHOWN]
+    head = "".join(f"<th>{name}" for name in ("task", "answer", "probability", "truth"))
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}" for cell in row) for row in _rows(answer, record)
+    )
+    template = Template(files("porcelain.cli").joinpath("demo.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        count=count,
+        picture=escape(picture.relative_to(out).as_posix()),
+        answers=f"<table><tr>{head}{body}</table>",
+        made="".join(
+            f'<img src="{escape(image.relative_to(out).as_posix())}" alt="generated picture">'
+            for image in (out / "generated.png", *images)
+        ),
+        verdicts="".join(
+            f"<li>{escape(task['recommendation']['sentence'])}"
+            for task in compared["tasks"].values()
+        ),
+    )
