@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from porcelain.bundle import ClassifierInfo
 from porcelain.errors import ImageError
+from porcelain.label_prior import Known, LabelPrior
 from porcelain.predictor import Outputs, TaskPrediction, interpret
 from porcelain.views import pool_views
 from services.classifier.schemas import (
@@ -17,17 +19,19 @@ from services.classifier.schemas import (
     ObjectClassified,
     ObjectFailed,
     Prediction,
+    UnusualCombination,
 )
-from services.problems import Problem, problem_of, unusable
+from services.problems import Problem, bad_request, problem_of, unusable
 from services.schemas import ProblemDetails
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A picture's answer, and the outputs that it was made from."""
+    """A picture's answer, and the outputs and facts that it was made from."""
 
     answer: Classified
     outputs: Outputs
+    known: Known
 
 
 def predictions_of(found: Mapping[str, TaskPrediction]) -> dict[str, Prediction]:
@@ -41,8 +45,31 @@ def predictions_of(found: Mapping[str, TaskPrediction]) -> dict[str, Prediction]
                 Candidate(label=entry.label, probability=round(entry.probability, 6))
                 for entry in one.top
             ],
+            **(_of_fact(task, one) if one.known else {}),
         )
         for task, one in found.items()
+    }
+
+
+def unusual_combination_of(
+    found: Mapping[str, TaskPrediction], prior: LabelPrior | None
+) -> UnusualCombination | None:
+    """The two answers that are the most unusual together; None where none are, or it is unknown."""
+    unusual = prior.unusual({task: one.label for task, one in found.items()}) if prior else None
+    if unusual is None:
+        return None
+    pair = " and ".join(f"{task} {label}" for task, label in unusual.labels.items())
+    return UnusualCombination(
+        labels=unusual.labels, note=f"{pair} never occurred together in training."
+    )
+
+
+def _of_fact(task: str, one: TaskPrediction) -> dict[str, Any]:
+    return {
+        "known": True,
+        "model_probability": round(one.model_probability or 0.0, 6),
+        "conflict": one.conflict,
+        "note": one.conflict_note(task) if one.conflict else None,
     }
 
 
@@ -70,11 +97,16 @@ def object_entries(
 ) -> list[ObjectClassified | ObjectFailed]:
     """One entry per object, in the order in which they are first named.
 
+    What is known of any of its pictures is known of the object.
+
     Args:
         info: Of the bundle.
         pictures: A batch's pictures.
         names: The object that each shows; blank where it is none's.
         top_k: Candidates per task.
+
+    Raises:
+        Problem: 400, what is known of an object's pictures contradicts itself.
     """
     members: dict[str, list[int]] = {}
     for index, name in enumerate(names):
@@ -94,8 +126,17 @@ def _object_entry(
     if not answered:
         problem = unusable("None of its pictures could be used: see their own entries.")
         return ObjectFailed(object=name, error=_details(problem))
+    known: dict[str, str] = {}
+    for one in answered.values():
+        for task, label in one.known.items():
+            if known.setdefault(task, label) != label:
+                raise bad_request(
+                    "option",
+                    f"known says {task} {known[task]} of one picture of {name[:50]!a} and {label} "
+                    "of another; an object has one.",
+                )
     outputs = pool_views([one.outputs for one in answered.values()])
-    found = interpret(info, outputs, top_k=top_k)[0]
+    found = interpret(info, outputs, top_k=top_k, known=[known])[0]
     return ObjectClassified(object=name, pictures=list(answered), predictions=predictions_of(found))
 
 

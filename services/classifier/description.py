@@ -7,7 +7,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from porcelain.bundle import Bundle
+from porcelain.errors import UserError
 from porcelain.images import FORMATS
+from porcelain.label_prior import parse_known
 from porcelain.similar import has_index
 from services.classifier.schemas import ClassifyOptions, Limits, ModelAnswer, Preprocessing
 from services.classifier.settings import ClassifierSettings
@@ -38,6 +40,7 @@ def describe(bundle: Bundle, settings: ClassifierSettings) -> ModelAnswer:
         in_domain_threshold=info.in_domain_threshold,
         label_sets=bool(info.conformity),
         similar=has_index(bundle),
+        known=info.known_facts is not None,
         names=label_names(bundle.path, info.labels),
         temperatures=info.temperatures,
         preprocessing=Preprocessing(
@@ -51,8 +54,19 @@ def check_supported(options: ClassifyOptions, model: ModelAnswer) -> None:
     """Refuse options that this bundle lacks the data for.
 
     Raises:
-        Problem: 400, it was not calibrated for label sets, or keeps no index.
+        Problem: 400, it was not calibrated for label sets, keeps no index, cannot use facts, or
+            has no such task or label as a fact names.
     """
+    if options.known and not model.known:
+        raise bad_request(
+            "option",
+            "This model does not hold which labels occur together, so it cannot use facts; leave "
+            "known out, or serve a bundle that was trained anew.",
+        )
+    try:
+        parse_known(options.known, model.labels)
+    except UserError as error:
+        raise bad_request("option", str(error)) from error
     if options.wanted_coverage is not None and not model.label_sets:
         raise bad_request(
             "option", "This model was not calibrated for label sets; leave label_sets out."
@@ -94,6 +108,13 @@ def several_pictures(options: type[BaseModel], settings: ClassifierSettings) -> 
             "description": "The field once for each picture, in their order: what it shows, or "
             "blank. Pictures of one object are also answered together, under objects.",
         },
+        "known": {
+            "type": "array",
+            "maxItems": settings.max_batch,
+            "items": {"type": "string", "maxLength": MAX_FIELD_BYTES},
+            "description": "The field once for each picture, in their order: what is known of it, "
+            "such as dynasty:ming,kiln:jingdezhen, or blank.",
+        },
     }
     return _body({MULTIPART: _form(options, "images", fields)})
 
@@ -107,7 +128,7 @@ def _form(options: type[BaseModel], required: str, fields: Json) -> Json:
         "schema": {
             "type": "object",
             "required": [required],
-            "properties": {**fields, **options.model_json_schema()["properties"]},
+            "properties": options.model_json_schema()["properties"] | fields,
             "additionalProperties": False,
         }
     }

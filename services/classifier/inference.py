@@ -22,10 +22,16 @@ from porcelain.bundle import Bundle
 from porcelain.errors import ImageError
 from porcelain.explanation import heat_map_png
 from porcelain.images import DecodedImage
-from porcelain.predictor import Outputs, Predictor, interpret
+from porcelain.label_prior import parse_known
+from porcelain.predictor import Outputs, Predictor, interpret, label_prior
 from porcelain.preparation import Pixels, decode_and_prepare
 from services.admission import DelayBoundedQueue
-from services.classifier.answers import Answered, label_sets_of, predictions_of
+from services.classifier.answers import (
+    Answered,
+    label_sets_of,
+    predictions_of,
+    unusual_combination_of,
+)
 from services.classifier.metrics import ClassifierMetrics
 from services.classifier.packing import unpack
 from services.classifier.schemas import Classified, ClassifyOptions, Image, InDomain
@@ -53,6 +59,7 @@ class Classifier(ABC):
         self._limits = settings.limits
         self._metrics = metrics
         self._similar = SimilarPictures(bundle)
+        self._prior = label_prior(self._info) if self._info.known_facts is not None else None
         threads = settings.jobs if settings.inner_service else 1
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="classify")
         # An explanation takes a hundred times as long: plain requests shall not queue behind it.
@@ -129,12 +136,21 @@ class Classifier(ABC):
     ) -> Answered:
         data, pixels, decoded = decoding
         coverage = options.wanted_coverage
-        found = interpret(self._info, outputs, top_k=options.top_k, coverage=coverage)[0]
+        known = parse_known(options.known, self._info.labels)
+        found = interpret(
+            self._info,
+            outputs,
+            top_k=options.top_k,
+            coverage=coverage,
+            known=[known],
+            prior=self._prior,
+        )[0]
         self._metrics.predicted(found)
         shape = (decoded.width, decoded.height)
         answer = Classified(
             image=Image(width=decoded.width, height=decoded.height, format=decoded.format),
             predictions=predictions_of(found),
+            unusual_combination=unusual_combination_of(found, self._prior),
             warnings=synthetic_warnings(data, self._limits, watermark=options.watermark) or None,
         )
         threshold = self._info.in_domain_threshold
@@ -151,7 +167,7 @@ class Classifier(ABC):
                 task: _data_uri(heat_map_png(pixels, heat, shape, self._info.resize))
                 for task, heat in zip(self._info.labels, outputs.activation[0], strict=True)
             }
-        return Answered(answer, outputs)
+        return Answered(answer, outputs, known)
 
 
 class WorkerClassifier(Classifier):

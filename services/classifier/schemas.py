@@ -55,6 +55,13 @@ class ClassifyOptions(BaseModel):
         description="Also look for the invisible watermark of generated pictures, and warn. It "
         "takes about as long as the answer, and longer for a large picture.",
     )
+    known: str = Field(
+        "",
+        description="What is known of the piece, as task:label between commas. These tasks are "
+        "answered with the fact, and the others' probabilities move as the labels occurred "
+        "together in training. 400 where a task or label is unknown: the valid ones are listed.",
+        examples=["dynasty:ming,kiln:jingdezhen"],
+    )
 
     @property
     def wanted_coverage(self) -> float | None:
@@ -88,7 +95,17 @@ class Prediction(Schema):
         description="The probability is under the task's threshold: ask a person. What the others "
         "are worth, /v1/model says: selective_accuracy, selective_confidence, abstention_caveats."
     )
-    top: list[Candidate]
+    top: list[Candidate] = Field(description="Of a known task: what the picture alone says.")
+    known: bool | None = Field(
+        default=None, description="True: the label is the fact that was sent, of probability 1."
+    )
+    model_probability: Probability | None = Field(
+        default=None, description="Of a known task: what the picture alone gives the fact."
+    )
+    conflict: bool | None = Field(
+        default=None, description="Of a known task: whether the picture speaks strongly against it."
+    )
+    note: str | None = Field(default=None, description="Of a conflict: one sentence on it.")
 
 
 class InDomain(Schema):
@@ -129,11 +146,21 @@ class SimilarPicture(Schema):
     )
 
 
+class UnusualCombination(Schema):
+    """Two answers that never occurred together in training, though each is common."""
+
+    labels: dict[str, str] = Field(description="The two by task.")
+    note: str = Field(description="One sentence on it.")
+
+
 class Classified(Schema):
     """The answer about one picture."""
 
     image: Image
     predictions: dict[str, Prediction] = Field(description="By task.")
+    unusual_combination: UnusualCombination | None = Field(
+        default=None, description="Look here first: one of the two is probably wrong."
+    )
     in_domain: InDomain | None = Field(default=None, description="Where the bundle can say.")
     label_sets: LabelSets | None = Field(default=None, description="Where asked for.")
     similar: list[SimilarPicture] | None = Field(
@@ -233,6 +260,7 @@ class ModelAnswer(Schema):
     )
     label_sets: bool = Field(description="Whether label sets can be asked for.")
     similar: bool = Field(description="Whether similar training pictures can be asked for.")
+    known: bool = Field(description="Whether facts can be sent.")
     names: dict[str, dict[str, LabelNames]] = Field(
         description="What people call the labels: by task and label."
     )

@@ -171,10 +171,16 @@ class ClassifierService:
         self._check_room(query)
         with self._admission.admit() as charge:
             async with self._read(request, "images", charge) as upload:
-                names = objects_of(upload)
-                options = self._options(query, upload.fields)
+                names = one_for_each_picture(upload, "object")
+                known = one_for_each_picture(upload, "known")
+                common = self._options(query, upload.fields)
+                if common.known:
+                    raise bad_request(
+                        "option", "Send known as a field of the form, once for each picture."
+                    )
+                options = [self._informed(common, text) for text in known]
                 found = await self._classify_all(upload.pictures, options, request)
-        objects = object_entries(self._info, found, names, options.top_k)
+        objects = object_entries(self._info, found, names, common.top_k)
         return BatchAnswer(
             model=self._description.model,
             results=[entry_of(one) for one in found],
@@ -206,19 +212,25 @@ class ClassifierService:
         check_supported(options, self._description)
         return options
 
+    def _informed(self, options: Options, known: str) -> Options:
+        informed = options.model_copy(update={"known": known})
+        check_supported(informed, self._description)
+        return informed
+
     async def _classify_all(
-        self, pictures: list[Picture], options: Options, request: Request
+        self, pictures: list[Picture], options: list[Options], request: Request
     ) -> list[Answered | ImageError]:
-        async def classify(picture: Picture) -> Answered | ImageError:
+        async def classify(picture: Picture, wanted: Options) -> Answered | ImageError:
             try:
-                return await self._classifier.classify(picture, options, request.is_disconnected)
+                return await self._classifier.classify(picture, wanted, request.is_disconnected)
             except ImageError as error:
                 return error
 
         found: list[Answered | ImageError] = []
         for start in range(0, len(pictures), SIDE_BY_SIDE):
-            some = pictures[start : start + SIDE_BY_SIDE]
-            found += await asyncio.gather(*(classify(picture) for picture in some))
+            end = start + SIDE_BY_SIDE
+            some = zip(pictures[start:end], options[start:end], strict=True)
+            found += await asyncio.gather(*(classify(*one) for one in some))
         return found
 
     async def _infer(self, images: Any, call: Call) -> Any:  # noqa: ANN401 - BentoML's proxy is untyped
@@ -236,21 +248,24 @@ class ClassifierService:
             raise not_ready() from error
 
 
-def objects_of(upload: Upload) -> list[str]:
-    """The object that each picture shows; empty where none is named.
+def one_for_each_picture(upload: Upload, field: str) -> list[str]:
+    """Take a field off a form that stands there once for each picture, or not at all.
+
+    Returns:
+        A text for each picture; blank where the form says nothing.
 
     Raises:
         Problem: 400, not one for each.
     """
     pictures = len(upload.pictures)
-    names = [name.strip() for name in upload.fields.pop("object", [])]
-    if names and len(names) != pictures:
+    texts = [text.strip() for text in upload.fields.pop(field, [])]
+    if texts and len(texts) != pictures:
         raise bad_request(
             "option",
-            f"{len(names)} fields 'object' for {pictures} pictures; send one for each picture, in "
-            "their order, blank where a picture stands alone.",
+            f"{len(texts)} fields {field!r} for {pictures} pictures; send one for each picture, in "
+            "their order, blank where there is nothing to say.",
         )
-    return names if any(names) else []
+    return texts or [""] * pictures
 
 
 complete(ClassifierService, app, SETTINGS)

@@ -16,6 +16,7 @@ from porcelain.bundle import CLASSIFIER_MODEL_FILE, ClassifierInfo, load_bundle,
 from porcelain.cli.main import main
 from porcelain.dataset import Record
 from porcelain.domain import DOMAIN_FILE, encode_domain, fit_domain
+from porcelain.label_prior import Combination, KnownFacts
 from porcelain.similar import encode_index
 from tests.pictures import jpeg, scene
 from tests.services.servers import Server, check_log, start_server
@@ -96,6 +97,18 @@ def write_colour_bundle(folder: Path) -> Path:
             | ({"type_blue": [0.99999] * 10} if task == "type" else {})
             for task, labels in LABELS.items()
         },
+        # Each colour's labels belong together, but for a glaze that goes with two dynasties.
+        known_facts=KnownFacts(
+            combinations=[
+                Combination(labels={task: labels[i] for task, labels in LABELS.items()}, count=20)
+                for i in range(3)
+            ]
+            + [Combination(labels={"dynasty": "blue", "glaze": "rubescent"}, count=20)],
+            strengths={
+                task: dict.fromkeys((other for other in LABELS if other != task), 1.0)
+                for task in LABELS
+            },
+        ),
     )
     write_manifest(
         folder, kind="classifier", name="colours", dataset_digest="0" * 64, classifier=info

@@ -469,3 +469,91 @@ def test_the_request_id_is_kept_or_made(server: Server) -> None:
     entry = next(line for line in log_entries(server.log) if line.get("request_id") == "vase-42")
     assert (entry["path"], entry["status"]) == ("/v1/model", 200)
     assert entry["client"] == "127.0.0.1"
+
+
+PALE = pictures.jpeg(pictures.scene(colour="#664044"))
+"""A picture of which no label is sure."""
+
+
+def test_what_is_known_is_answered_with_and_moves_the_other_answers(server: Server) -> None:
+    plain = server.classify(PALE).json()["predictions"]
+    assert all("known" not in prediction for prediction in plain.values())
+    response = server.classify(PALE, known="dynasty:green")
+    assert response.status_code == 200, response.text
+    found = response.json()["predictions"]
+    fact = found["dynasty"]
+    assert (fact["label"], fact["probability"], fact["known"]) == ("green", 1.0, True)
+    assert fact["model_probability"] == plain["dynasty"]["top"][-1]["probability"]
+    assert fact["top"] == plain["dynasty"]["top"]
+    assert fact["conflict"] is False
+    before, after = (
+        {one["label"]: one["probability"] for one in answer["kiln"]["top"]}
+        for answer in (plain, found)
+    )
+    assert after["kiln_green"] > 2 * before["kiln_green"]
+    assert sum(after.values()) == pytest.approx(1, abs=1e-5)
+    assert "known" not in found["kiln"]
+
+
+def test_a_fact_that_the_picture_speaks_against_is_a_conflict(server: Server) -> None:
+    answer = server.classify(GOOD, known="dynasty:green").json()
+    fact = answer["predictions"]["dynasty"]
+    assert fact["conflict"] is True
+    assert "green" in fact["note"]
+    assert "red" in fact["note"]
+
+
+def test_answers_that_never_occurred_together_are_told(server: Server) -> None:
+    assert "unusual_combination" not in server.classify(GOOD).json()
+    unusual = server.classify(GOOD, known="dynasty:green").json()["unusual_combination"]
+    assert unusual["labels"]["dynasty"] == "green"
+    assert "never occurred together" in unusual["note"]
+
+
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        ("dynasty:tang", "red"),
+        ("colour:red", "dynasty, glaze, kiln, type"),
+        ("dynasty", "task:label"),
+        ("dynasty:red,dynasty:blue", "twice"),
+    ],
+)
+def test_an_unknown_fact_lists_the_valid_ones(server: Server, known: str, told: str) -> None:
+    raw = server.request(
+        "POST",
+        "/v1/classify",
+        params={"known": known},
+        content=GOOD,
+        headers={"Content-Type": "image/jpeg"},
+    )
+    for response in (server.classify(GOOD, known=known), raw):
+        assert response.status_code == 400
+        assert told in response.json()["detail"]
+
+
+def test_a_batch_has_what_is_known_once_for_each_picture(server: Server) -> None:
+    files = [("images", (f"{i}.jpg", PALE)) for i in range(3)]
+    data: dict[str, list[str]] = {"known": ["dynasty:green", "", "dynasty:green,kiln:kiln_red"]}
+    answer = server.request("POST", "/v1/classify_batch", files=files, data=data).json()
+    one, none, two = (entry["predictions"] for entry in answer["results"])
+    assert one == server.classify(PALE, known="dynasty:green").json()["predictions"]
+    assert none == server.classify(PALE).json()["predictions"]
+    assert two["kiln"]["known"] is True
+    for wrong in (["dynasty:green"], ["dynasty:green"] * 4, ["", "", "dynasty:tang"]):
+        response = server.request("POST", "/v1/classify_batch", files=files, data={"known": wrong})
+        assert response.status_code == 400
+    response = server.request("POST", "/v1/classify_batch?known=dynasty:green", files=files)
+    assert response.status_code == 400
+
+
+def test_what_is_known_of_a_picture_is_known_of_its_object(server: Server) -> None:
+    files = [("images", (f"{i}.jpg", PALE)) for i in range(2)]
+    data = {"object": ["x", "x"], "known": ["dynasty:green", ""]}
+    answer = server.request("POST", "/v1/classify_batch", files=files, data=data).json()
+    (whole,) = answer["objects"]
+    assert whole["predictions"]["dynasty"]["known"] is True
+    data["known"] = ["dynasty:green", "dynasty:blue"]
+    response = server.request("POST", "/v1/classify_batch", files=files, data=data)
+    assert response.status_code == 400
+    assert "an object has one" in response.json()["detail"]
