@@ -20,8 +20,9 @@ from starlette.requests import ClientDisconnect
 from services.problems import full
 
 LONGEST_RETRY: Final = 60
-_ALWAYS_ADMITTED: Final = 2
-"""One that is worked on and one that waits: with fewer the model would idle."""
+_ALWAYS_ADMITTED: Final = 8
+"""So many may wait however slow the machine: a few patient callers, all of whose connections the
+kernel may have given to one worker, are no overload."""
 _SMOOTHING: Final = 0.1
 """Weight of the newest picture in the mean seconds per picture."""
 

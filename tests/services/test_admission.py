@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 from starlette.requests import ClientDisconnect
@@ -56,18 +57,15 @@ def test_what_would_wait_too_long_is_refused_with_the_time_to_come_back() -> Non
                 await leave.wait()
 
         tasks = []
-        for _ in range(2):  # one that is worked on, two that wait: two seconds
+        for _ in range(8):  # more than two seconds' work, but so few that it is no overload
             queue.check()
             tasks.append(asyncio.create_task(wait()))
             await asyncio.sleep(0)
-        queue.check()
-        tasks += [asyncio.create_task(wait()) for _ in range(5)]
-        await asyncio.sleep(0)
         with pytest.raises(Problem) as refused:
             queue.check()
         assert refused.value.status_code == 429
-        # Seven seconds of work wait; in five there are two.
-        assert refused.value.headers == {"Retry-After": "5"}
+        # Eight seconds of work wait; in six there are two.
+        assert refused.value.headers == {"Retry-After": "6"}
         leave.set()
         await asyncio.gather(*tasks)
         queue.check()
@@ -103,16 +101,14 @@ def test_nothing_is_computed_for_a_caller_that_has_hung_up() -> None:
     asyncio.run(run())
 
 
-def test_a_slow_machine_still_admits_two() -> None:
+def test_a_slow_machine_still_admits_a_few() -> None:
     async def run() -> None:
         queue = DelayBoundedQueue(max_queue_delay=0.1)
         queue.seconds_per_picture = 60.0
-        queue.check()
-        async with queue.turn(connected):
+        async with AsyncExitStack() as held:
+            for _ in range(2):
+                queue.check()
+                await held.enter_async_context(queue.turn(connected))
             queue.check()
-            async with queue.turn(connected):
-                with pytest.raises(Problem) as refused:
-                    queue.check()
-        assert refused.value.headers == {"Retry-After": "60"}
 
     asyncio.run(run())
