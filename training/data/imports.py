@@ -92,7 +92,8 @@ def import_table(
     if not gathered.records:
         raise DatasetError(_nothing(table, images, pictures, gathered))
     others |= {name: "no row names it" for name in pictures if name not in gathered.records}
-    others = {name: why for name, why in others.items() if images / name != table.path}
+    read = {table.path, *table.files}
+    others = {name: why for name, why in others.items() if images / name not in read}
     source = source or str(table.path)
     report = _report(table, columns, source, images, gathered, others)
     with atomic_folder(out, overwrite=overwrite) as work:

@@ -198,7 +198,8 @@ def huggingface_table(folder: Path, names: LabelNames) -> Table:
             rows.append(Row(line, cells))
     full = [Row(row.line, dict.fromkeys(columns, "") | row.cells) for row in rows]
     listed = ", ".join(path.relative_to(folder).as_posix() for path in found)
-    return Table(folder, columns, full, {"Read": listed, "Rows": str(len(full))})
+    facts = {"Read": listed, "Rows": str(len(full))}
+    return Table(folder, columns, full, facts, tuple(found))
 
 
 def records_table(path: Path) -> Table:

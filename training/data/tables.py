@@ -40,12 +40,14 @@ class Table:
         columns: Names of the columns, each once.
         rows: Rows that hold anything, with their line (or row of the sheet).
         facts: What was assumed about the file, for people.
+        files: Where a folder was read: the files in it that hold the rows.
     """
 
     path: Path
     columns: list[str]
     rows: list[Row]
     facts: dict[str, str]
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

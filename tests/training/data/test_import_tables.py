@@ -307,6 +307,10 @@ def test_imagefolders_of_hugging_face(tmp_path):
     assert [(r.cells["file_name"], r.cells["split"]) for r in table.rows] == [
         ("test/b.jpg", "test"), ("train/a.jpg", "train"),
     ]  # fmt: skip
+    report = import_table(
+        table, root, tmp_path / "out", taxonomy=default_taxonomy(), given=Mapping()
+    )
+    assert report.pictures_left_out == []
     (root / "train" / "metadata.jsonl").write_text("{}\n{\n")
     with pytest.raises(UserError, match=r"train/metadata\.jsonl line 2 is not JSON"):
         huggingface_table(root, NAMES)
