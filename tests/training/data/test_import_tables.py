@@ -27,7 +27,7 @@ from training.data.mapping import Mapping, count_known, load_mapping
 from training.data.sources import folders_table, huggingface_table, label_studio_table, unpacked
 from training.data.tables import TableOptions, find_encoding, find_separator, read_table
 
-CASES = Path("/work/shared/cases/tables")
+CASES = Path(__file__).parents[4] / "shared/cases/tables"
 NAMES = LabelNames(default_taxonomy())
 PICTURE = jpeg_of(vessel(1), 60)
 
