@@ -10,7 +10,7 @@ import pytest
 from batch.classify import classify
 from batch.pictures import Entry, Loaded, pack_loaded, unpack_loaded
 from batch.settings import ClassifySettings
-from porcelain.bundle import load_bundle, write_manifest
+from porcelain.bundle import load_bundle
 from porcelain.errors import UserError
 from porcelain.label_prior import Combination, KnownFacts
 from tests.batch.conftest import run, write_pictures
@@ -22,21 +22,12 @@ SETTINGS = ClassifySettings(workers=1, batch_size=2, known=("dynasty",))
 @pytest.fixture(scope="module")
 def knowing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The colour bundle, which has seen every task with the colour of the others alone."""
-    folder = write_colour_bundle(tmp_path_factory.mktemp("knowing") / "colours")
-    info = load_bundle(folder, "classifier").classifier
     rows = [{task: labels[i] for task, labels in LABELS.items()} for i in range(3)]
     facts = KnownFacts(
         combinations=[Combination(labels=row, count=100) for row in rows],
         strengths={task: dict.fromkeys(LABELS, 1.0) for task in LABELS},
     )
-    write_manifest(
-        folder,
-        kind="classifier",
-        name="colours",
-        dataset_digest="0" * 64,
-        classifier=info.model_copy(update={"known_facts": facts}),
-    )
-    return folder
+    return write_colour_bundle(tmp_path_factory.mktemp("knowing") / "colours", facts)
 
 
 @pytest.fixture
@@ -102,7 +93,7 @@ def test_other_facts_are_another_job(knowing, collection, tmp_path) -> None:
     assert identity() != first
 
 
-def test_mistakes_are_one_line_before_any_work(knowing, bundle, collection, tmp_path) -> None:
+def test_mistakes_are_one_line_before_any_work(knowing, collection, tmp_path) -> None:
     out = tmp_path / "out.parquet"
     table = collection / "metadata.csv"
     asked = ("classify", collection, "--bundle", knowing, "--out", out)
@@ -114,8 +105,9 @@ def test_mistakes_are_one_line_before_any_work(knowing, bundle, collection, tmp_
     done = run(*asked, "--known", "dynasty", check=2)
     assert "metadata.csv line 3: dynasty 'Ming?' is no label of the bundle" in done.stderr
     assert "Traceback" not in done.stderr
+    plain = write_colour_bundle(tmp_path / "plain", known_facts=None)
     with pytest.raises(UserError, match="train the classifier anew"):
-        classify(str(collection), bundle, out, SETTINGS)
+        classify(str(collection), plain, out, SETTINGS)
     both = SETTINGS.model_copy(update={"by_object": True})
     with pytest.raises(UserError, match="do not go together"):
         classify(str(collection), knowing, out, both)

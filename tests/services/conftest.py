@@ -33,6 +33,20 @@ COLOURS_KNOWN = {"dynasty": "red", "glaze": "rubescent", "kiln": None, "type": "
 SHARPNESS = 12.0
 GRID = 7
 
+FACTS = KnownFacts(
+    # Each colour's labels belong together, but for a glaze that goes with two dynasties.
+    combinations=[
+        *(
+            Combination(labels={task: labels[i] for task, labels in LABELS.items()}, count=20)
+            for i in range(3)
+        ),
+        Combination(labels={"dynasty": "blue", "glaze": "rubescent"}, count=20),
+    ],
+    strengths={
+        task: dict.fromkeys((other for other in LABELS if other != task), 1.0) for task in LABELS
+    },
+)
+
 
 def colour_model() -> onnx.ModelProto:
     """A graph with a classifier's inputs and outputs that names a picture's strongest colour.
@@ -68,7 +82,7 @@ def colour_model() -> onnx.ModelProto:
     return model
 
 
-def write_colour_bundle(folder: Path) -> Path:
+def write_colour_bundle(folder: Path, known_facts: KnownFacts | None = FACTS) -> Path:
     """Write a classifier bundle that answers red, green or blue, and has learned from reds."""
     folder.mkdir()
     onnx.save(colour_model(), folder / CLASSIFIER_MODEL_FILE)
@@ -97,18 +111,7 @@ def write_colour_bundle(folder: Path) -> Path:
             | ({"type_blue": [0.99999] * 10} if task == "type" else {})
             for task, labels in LABELS.items()
         },
-        # Each colour's labels belong together, but for a glaze that goes with two dynasties.
-        known_facts=KnownFacts(
-            combinations=[
-                Combination(labels={task: labels[i] for task, labels in LABELS.items()}, count=20)
-                for i in range(3)
-            ]
-            + [Combination(labels={"dynasty": "blue", "glaze": "rubescent"}, count=20)],
-            strengths={
-                task: dict.fromkeys((other for other in LABELS if other != task), 1.0)
-                for task in LABELS
-            },
-        ),
+        known_facts=known_facts,
     )
     write_manifest(
         folder, kind="classifier", name="colours", dataset_digest="0" * 64, classifier=info
