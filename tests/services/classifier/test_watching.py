@@ -16,7 +16,11 @@ from tests.services.conftest import LABELS, start_server
 def test_the_training_distribution_is_exposed_whole(bundle: Path, tmp_path: Path) -> None:
     server = start_server(bundle, tmp_path / "log", "--workers", "2", INFERENCE="service")
     try:
-        found = server.metrics()
+        # One worker answers before the other, which it knows nothing of, has begun.
+        deadline = time.monotonic() + 60
+        while (found := server.metrics())["porcelain_workers_ready"] < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
         for task, labels in LABELS.items():
             shares = [
                 found[f'porcelain_training_label_share{{label="{label}",task="{task}"}}']
