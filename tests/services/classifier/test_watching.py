@@ -10,17 +10,22 @@ import httpx
 
 from tests import pictures
 from tests.services.classifier.test_running import send_at_once
-from tests.services.conftest import LABELS, start_server
+from tests.services.conftest import LABELS, Server, start_server
+
+
+def metrics_of_all(server: Server, workers: int) -> dict[str, float]:
+    """The metrics once all are ready: one answers before the others, which it does not know."""
+    deadline = time.monotonic() + 60
+    while (found := server.metrics())["porcelain_workers_ready"] < workers:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return found
 
 
 def test_the_training_distribution_is_exposed_whole(bundle: Path, tmp_path: Path) -> None:
     server = start_server(bundle, tmp_path / "log", "--workers", "2", INFERENCE="service")
     try:
-        # One worker answers before the other, which it knows nothing of, has begun.
-        deadline = time.monotonic() + 60
-        while (found := server.metrics())["porcelain_workers_ready"] < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        found = metrics_of_all(server, 2)
         for task, labels in LABELS.items():
             shares = [
                 found[f'porcelain_training_label_share{{label="{label}",task="{task}"}}']
@@ -40,6 +45,7 @@ def test_the_training_distribution_is_exposed_whole(bundle: Path, tmp_path: Path
 def test_a_killed_worker_is_missed_until_it_is_replaced(bundle: Path, tmp_path: Path) -> None:
     server = start_server(bundle, tmp_path / "log", "--workers", "3")
     try:
+        metrics_of_all(server, 3)
         server.workers()[0].kill()
         seen = [3.0]
         begun = time.monotonic()
