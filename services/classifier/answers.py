@@ -94,6 +94,7 @@ def object_entries(
     pictures: Sequence[Answered | ImageError],
     names: Sequence[str],
     top_k: int,
+    prior: LabelPrior | None,
 ) -> list[ObjectClassified | ObjectFailed]:
     """One entry per object, in the order in which they are first named.
 
@@ -104,6 +105,7 @@ def object_entries(
         pictures: A batch's pictures.
         names: The object that each shows; blank where it is none's.
         top_k: Candidates per task.
+        prior: What facts are used with; None where the bundle cannot use them.
 
     Raises:
         Problem: 400, what is known of an object's pictures contradicts itself.
@@ -112,7 +114,10 @@ def object_entries(
     for index, name in enumerate(names):
         if name:
             members.setdefault(name, []).append(index)
-    return [_object_entry(info, name, pictures, places, top_k) for name, places in members.items()]
+    return [
+        _object_entry(info, name, pictures, places, top_k, prior)
+        for name, places in members.items()
+    ]
 
 
 def _object_entry(
@@ -121,6 +126,7 @@ def _object_entry(
     pictures: Sequence[Answered | ImageError],
     places: Sequence[int],
     top_k: int,
+    prior: LabelPrior | None,
 ) -> ObjectClassified | ObjectFailed:
     answered = {i: one for i in places if not isinstance(one := pictures[i], ImageError)}
     if not answered:
@@ -136,7 +142,7 @@ def _object_entry(
                     "of another; an object has one.",
                 )
     outputs = pool_views([one.outputs for one in answered.values()])
-    found = interpret(info, outputs, top_k=top_k, known=[known])[0]
+    found = interpret(info, outputs, top_k=top_k, known=[known], prior=prior)[0]
     return ObjectClassified(object=name, pictures=list(answered), predictions=predictions_of(found))
 
 

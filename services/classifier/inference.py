@@ -50,7 +50,11 @@ Infer = Callable[[npt.NDArray[np.uint8], Call], Awaitable[npt.NDArray[np.float32
 
 
 class Classifier(ABC):
-    """Answers one picture at a time; many may wait."""
+    """Answers one picture at a time; many may wait.
+
+    Attributes:
+        prior: What facts are used with; None where the bundle cannot use them.
+    """
 
     def __init__(
         self, bundle: Bundle, settings: ClassifierSettings, metrics: ClassifierMetrics
@@ -59,7 +63,7 @@ class Classifier(ABC):
         self._limits = settings.limits
         self._metrics = metrics
         self._similar = SimilarPictures(bundle)
-        self._prior = label_prior(self._info) if self._info.known_facts is not None else None
+        self.prior = label_prior(self._info) if self._info.known_facts is not None else None
         threads = settings.jobs if settings.inner_service else 1
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="classify")
         # An explanation takes a hundred times as long: plain requests shall not queue behind it.
@@ -143,14 +147,14 @@ class Classifier(ABC):
             top_k=options.top_k,
             coverage=coverage,
             known=[known],
-            prior=self._prior,
+            prior=self.prior,
         )[0]
         self._metrics.predicted(found)
         shape = (decoded.width, decoded.height)
         answer = Classified(
             image=Image(width=decoded.width, height=decoded.height, format=decoded.format),
             predictions=predictions_of(found),
-            unusual_combination=unusual_combination_of(found, self._prior),
+            unusual_combination=unusual_combination_of(found, self.prior),
             warnings=synthetic_warnings(data, self._limits, watermark=options.watermark) or None,
         )
         threshold = self._info.in_domain_threshold

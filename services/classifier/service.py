@@ -180,7 +180,7 @@ class ClassifierService:
                     )
                 options = [self._informed(common, text) for text in known]
                 found = await self._classify_all(upload.pictures, options, request)
-        objects = object_entries(self._info, found, names, common.top_k)
+        objects = object_entries(self._info, found, names, common.top_k, self._classifier.prior)
         return BatchAnswer(
             model=self._description.model,
             results=[entry_of(one) for one in found],
