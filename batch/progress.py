@@ -76,9 +76,8 @@ def showing(description: str) -> Iterator[OnProgress]:
 
             def draw(done: int, total: int, errors: int) -> None:
                 rate.update(done)
-                bar.total(total)
                 note = f"{rate.per_second:.0f}/s" + (f", {errors:,} errors" if errors else "")
-                bar.completed(done, note)
+                bar.report(done, total, note)
 
             yield draw
         return

@@ -52,6 +52,11 @@ class ProgressReporter:
         """Say how many steps are done, with a short note beside the bar."""
         self._bar.update(self._task, completed=count, note=note)
 
+    def report(self, count: int, total: int, note: str = "") -> None:
+        """Say how many steps are done, and of how many."""
+        self.total(total)
+        self.completed(count, note)
+
     def advance(self, count: int = 1) -> None:
         """Say that `count` more steps are done."""
         self._bar.advance(self._task, count)
@@ -79,8 +84,7 @@ class Stages:
         if part not in self._bars:
             self._close()
             self._bars[part] = self._stack.enter_context(progress(part, total))
-        self._bars[part].total(total)
-        self._bars[part].completed(count, note)
+        self._bars[part].report(count, total, note)
 
     def say(self, view: RenderableType) -> None:
         """Print a line or a table below the bar, which ends."""

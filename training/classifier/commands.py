@@ -130,17 +130,14 @@ def train(
     with progress("Training") as bar:
 
         def preparing(count: int, total: int) -> None:
-            bar.total(total)
-            bar.completed(count, "decoding pictures")
+            bar.report(count, total, "decoding pictures")
 
         def rendering(count: int, total: int) -> None:
-            bar.total(total)
-            bar.completed(count, "rendering vessels")
+            bar.report(count, total, "rendering vessels")
 
         def epoch_done(record: EpochRecord) -> None:
-            bar.total(settings.epochs)
             scores = " ".join(f"{task} {f1:.2f}" for task, f1 in record.f1_macro.items())
-            bar.completed(record.epoch, f"loss {record.loss:.2f}  F1 {scores}")
+            bar.report(record.epoch, settings.epochs, f"loss {record.loss:.2f}  F1 {scores}")
 
         def message(text: str) -> None:
             console().print(text, markup=False, soft_wrap=True)
@@ -202,11 +199,6 @@ def evaluate(
     from training.classifier.evaluation.evaluate import evaluate_bundle
 
     with progress("Evaluating") as bar:
-
-        def moved(count: int, total: int) -> None:
-            bar.total(total)
-            bar.completed(count)
-
         result = evaluate_bundle(
             bundle,
             data,
@@ -216,7 +208,7 @@ def evaluate(
             overwrite=overwrite,
             resamples=resamples,
             seed=seed,
-            on_progress=moved,
+            on_progress=bar.report,
         )
     if json:
         typer.echo(result.model_dump_json(indent=2))
@@ -254,11 +246,6 @@ def compare(
     from training.classifier.evaluation.compare import compare_bundles
 
     with progress("Comparing") as bar:
-
-        def moved(count: int, total: int) -> None:
-            bar.total(total)
-            bar.completed(count)
-
         result = compare_bundles(
             first,
             second,
@@ -267,7 +254,7 @@ def compare(
             overwrite=overwrite,
             resamples=resamples,
             seed=seed,
-            on_progress=moved,
+            on_progress=bar.report,
         )
     if json:
         typer.echo(result.model_dump_json(indent=2))
