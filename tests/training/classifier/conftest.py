@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 
 from porcelain.dataset import Record, write_metadata
+from training.classifier.pipeline import Reporter, fit
+from training.classifier.records import EpochRecord
 from training.classifier.settings import TrainSettings
 
 COLOURS = {"celadon": (110, 150, 110), "white": (235, 235, 225), "blue_and_white": (60, 80, 170)}
@@ -66,3 +68,29 @@ def settings() -> TrainSettings:
 def one_thread() -> None:
     """Pictures this small gain nothing from threads, which wait for each other on busy cores."""
     torch.set_num_threads(1)
+
+
+class InterruptionError(Exception):
+    """Stands for a kill between two epochs."""
+
+
+def check_interruption_within_the_second_member(
+    photos: Path, folder: Path, two: TrainSettings
+) -> None:
+    """A run of two members and two epochs, interrupted, ends as one that was not."""
+    whole = fit(photos, folder / "whole", two).trained
+    heard: list[int] = []
+
+    def stop(record: EpochRecord) -> None:
+        heard.append(record.epoch)
+        if heard == [1, 2, 1]:
+            raise InterruptionError
+
+    with pytest.raises(InterruptionError):
+        fit(photos, folder / "parts", two, reporter=Reporter(epoch=stop))
+    heard.clear()
+    parts = fit(photos, folder / "parts", two, reporter=Reporter(epoch=stop)).trained
+    assert heard == [2]
+    expected = whole.model.state_dict()
+    for name, value in parts.model.state_dict().items():
+        assert torch.equal(value, expected[name]), name

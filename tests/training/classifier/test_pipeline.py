@@ -24,7 +24,11 @@ from porcelain.occlusion import GRID
 from porcelain.predictor import Predictor, label_prior
 from porcelain.preparation import ResizeRule, load_and_prepare, prepare
 from porcelain.similar import FEATURES_FILE, ROWS_FILE, has_index, load_index
-from tests.training.classifier.conftest import draw
+from tests.training.classifier.conftest import (
+    InterruptionError,
+    check_interruption_within_the_second_member,
+    draw,
+)
 from training.classifier import doubt
 from training.classifier.bundling import export_again, write_classifier
 from training.classifier.export import ServingModel
@@ -34,10 +38,6 @@ from training.classifier.pipeline import Reporter, fit, refit, train_classifier
 from training.classifier.records import EpochRecord
 from training.classifier.settings import TrainSettings
 from training.classifier.similar import write_index
-
-
-class InterruptionError(Exception):
-    """Stands for a kill between two epochs."""
 
 
 @pytest.fixture(scope="module")
@@ -286,22 +286,7 @@ def test_members_begin_alike_and_go_their_own_ways(
 def test_interrupted_within_the_second_member_it_ends_as_uninterrupted(
     photos: Path, tmp_path: Path, several: TrainSettings
 ) -> None:
-    whole = fit(photos, tmp_path / "whole", several).trained
-    heard: list[int] = []
-
-    def stop(record: EpochRecord) -> None:
-        heard.append(record.epoch)
-        if heard == [1, 2, 1]:
-            raise InterruptionError
-
-    with pytest.raises(InterruptionError):
-        fit(photos, tmp_path / "parts", several, reporter=Reporter(epoch=stop))
-    heard.clear()
-    parts = fit(photos, tmp_path / "parts", several, reporter=Reporter(epoch=stop)).trained
-    assert heard == [2]
-    expected = whole.model.state_dict()
-    for name, value in parts.model.state_dict().items():
-        assert torch.equal(value, expected[name]), name
+    check_interruption_within_the_second_member(photos, tmp_path, several)
 
 
 def test_a_bundle_of_several_is_one_graph_that_can_be_exported_again(

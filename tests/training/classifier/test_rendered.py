@@ -8,18 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from porcelain.bundle import load_bundle
 from porcelain.cli.options import build_settings
 from porcelain.dataset import Dataset, Record, load_dataset, write_metadata
 from porcelain.errors import DatasetError, UserError
 from porcelain.similar import load_index
-from tests.training.classifier.conftest import COLOURS, DYNASTY, KILN, draw
+from tests.training.classifier.conftest import (
+    COLOURS,
+    DYNASTY,
+    KILN,
+    check_interruption_within_the_second_member,
+    draw,
+)
 from training.classifier import rendered
 from training.classifier.pictures import Pictures
 from training.classifier.pipeline import Reporter, fit, train_classifier
-from training.classifier.records import EpochRecord
 from training.classifier.rendered import find_rendered
 from training.classifier.settings import TrainSettings
 
@@ -109,30 +113,11 @@ def test_the_bundle_says_what_was_done_and_keeps_none_of_them(
     assert told["digest"] == load_dataset(vessels).digest()
 
 
-class InterruptionError(Exception):
-    """Stands for a kill between two epochs."""
-
-
 def test_interrupted_with_rendered_vessels_it_ends_as_uninterrupted(
     photos: Path, tmp_path: Path, mixed: TrainSettings
 ) -> None:
     two = mixed.model_copy(update={"members": 2, "epochs": 2})
-    whole = fit(photos, tmp_path / "whole", two).trained
-    heard: list[int] = []
-
-    def stop(record: EpochRecord) -> None:
-        heard.append(record.epoch)
-        if heard == [1, 2, 1]:
-            raise InterruptionError
-
-    with pytest.raises(InterruptionError):
-        fit(photos, tmp_path / "parts", two, reporter=Reporter(epoch=stop))
-    heard.clear()
-    parts = fit(photos, tmp_path / "parts", two, reporter=Reporter(epoch=stop)).trained
-    assert heard == [2]
-    expected = whole.model.state_dict()
-    for name, value in parts.model.state_dict().items():
-        assert torch.equal(value, expected[name]), name
+    check_interruption_within_the_second_member(photos, tmp_path, two)
 
 
 def test_what_is_asked_for_is_rendered_once_with_the_collections_labels(
