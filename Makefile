@@ -11,7 +11,7 @@ help:
 	@echo "make demo     render, train both models, ask them, measure (first run installs everything)"
 	@echo "make serve    serve the demo's classifier (port 3000), generator (3001) and studio (3002)"
 	@echo "make docs     the documentation as a site, in build/docs"
-	@echo "make test     style, types, architecture and tests (under 12 minutes)"
+	@echo "make test     style, types, architecture and tests (13 minutes on two cores)"
 	@echo "make test-all also what takes long: images, bentos, alerts, stress, a browser, an audit"
 
 setup: $(INSTALLED)
