@@ -57,10 +57,7 @@ def main(
     dataset = load_dataset(data)
     with TemporaryDirectory() as work:
         features, _ = frozen_features(dataset, load_backbone(backbone, str(weights)), Path(work))
-    unknown: dict[str, set[str]] = {}
-    for part in withhold.split(","):
-        task, _, label = part.partition(":")
-        unknown.setdefault(task, set()).add(label)
+    unknown = unknown_labels(withhold)
     splits = make_folds(dataset, FOLDS, seed=0)
     table = Table("task", "withheld", "pictures", "score", "AUROC", "abstained, unknown and known")
     for task, labels in unknown.items():
@@ -82,6 +79,15 @@ def main(
                 shares if first else "",
             )
     Console(width=140).print(table)
+
+
+def unknown_labels(withhold: str) -> dict[str, set[str]]:
+    """Labels by task, of `task:label,…`."""
+    unknown: dict[str, set[str]] = {}
+    for part in withhold.split(","):
+        task, _, label = part.partition(":")
+        unknown.setdefault(task, set()).add(label)
+    return unknown
 
 
 def _one_fold(

@@ -131,7 +131,7 @@ def main(
         served = fitted.trained
         if not served_only:
             write_json(results[0], _predictions(fitted, fitted.trained))
-            _write_logits(out / "logits" / f"fold{seed}-{WHOLE}.npz", fitted)
+            write_logits(out / "logits" / f"fold{seed}-{WHOLE}.npz", fitted)
             served = refit(fitted, out / f"work-{seed}/refit", told, ("train", "validation"))
         write_json(results[1], _predictions(fitted, served))
     if only:
@@ -150,7 +150,7 @@ def _without_validation(split: Split) -> Split:
     return replace(split, names=names | {"validation": ()})
 
 
-def _write_logits(file: Path, fitted: Fitted) -> None:
+def write_logits(file: Path, fitted: Fitted) -> None:
     """What `benchmarks.calibration` reads: logits without the prior correction, and the priors."""
     trained, content = fitted.trained, {}
     logits = {p: trained.predict(fitted.pictures[p].pictures) for p in ("validation", "test")}
