@@ -124,7 +124,7 @@ def main(
     )  # fmt: skip
     means: dict[str, list[list[float]]] = {name: [] for name in RULES}
     for column, task in enumerate(tasks):
-        parts = [_part(loaded, task, column) for loaded in files]
+        parts = [read_part(loaded, task, column) for loaded in files]
         for name, rule in RULES.items():
             values = _judge([(part, rule(part)) for part in parts])
             means[name].append(values)
@@ -134,7 +134,7 @@ def main(
     Console(width=120).print(table)
 
 
-def _part(members: Sequence[Any], task: str, column: int) -> Part:
+def read_part(members: Sequence[Any], task: str, column: int) -> Part:
     def known(subset: str) -> tuple[FloatArray, IntArray]:
         labels = members[0][f"{subset}-labels"][:, column]
         mean = np.mean([member[f"{subset}-{task}"] for member in members], axis=0)
