@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from nicegui import run, ui
+from nicegui import events, run, ui
 
 from porcelain.errors import PorcelainError
-from porcelain.vocabulary import TASKS
 from services.studio.client import ClassifierClient
 from services.studio.names import Names, task_name
 from services.studio.settings import StudioSettings
@@ -64,34 +64,129 @@ class ClassifyTab:
             return
         similar = answer.get("similar") or []
         copies = await run.io_bound(training_copies, similar, self._training)
+        place = len(self._answers)
         self._answers.append((name, answer))
+
+        def answered(answer: dict[str, Any]) -> None:
+            self._answers[place] = (name, answer)
+
         card.clear()
         with card:
-            self._show(name, data, str(picture), answer)
+            PictureCard(self._client, self._names, name, data, model, answered).build(
+                str(picture), answer
+            )
             for note in abstention_notes(model):
                 ui.label(note).classes("porcelain-quiet")
             if similar:
                 show_similar(similar, list(copies or []), self._names)
 
-    def _show(self, name: str, data: bytes, picture: str, answer: dict[str, Any]) -> None:
+    def _download(self) -> None:
+        ui.download.content(answers_csv(self._answers, self._names), "porcelain.csv", "text/csv")
+
+    def _clear(self) -> None:
+        self._answers.clear()
+        self._room.clear()
+        self._list.clear()
+        self._upload.reset()
+        self._actions.set_visibility(False)
+
+
+class PictureCard:
+    """One picture with its answers, which move when something is known of the piece."""
+
+    def __init__(
+        self,
+        client: ClassifierClient,
+        names: Names,
+        name: str,
+        data: bytes,
+        model: Mapping[str, Any],
+        answered: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            client: What answers.
+            names: What labels are called.
+            name: The picture's name.
+            data: Its file.
+            model: What the service says of its model.
+            answered: Hears every further answer.
+        """
+        self._client = client
+        self._names = names
+        self._name = name
+        self._data = data
+        self._model = model
+        self._answered = answered
+        self._known: dict[str, str] = {}
+
+    def build(self, picture: str, answer: dict[str, Any]) -> None:
+        """Lay the card out.
+
+        Args:
+            picture: What is shown of it, as an address.
+            answer: What the picture alone says.
+        """
         with ui.element("div").classes("grid grid-cols-1 sm:grid-cols-3 gap-5 w-full"):
             with ui.column().classes("gap-2"):
-                ui.image(picture).props(f'alt="{_attribute(name)}" fit=contain').classes(
+                ui.image(picture).props(f'alt="{_attribute(self._name)}" fit=contain').classes(
                     "porcelain-picture w-full max-h-80"
                 )
-                ui.label(name).classes("porcelain-quiet break-all")
-            with ui.column().classes("sm:col-span-2 gap-3 w-full"):
-                show_warnings(answer)
-                with ui.element("div").classes("grid grid-cols-1 sm:grid-cols-2 gap-5 w-full"):
-                    for task in TASKS:
-                        if task in answer["predictions"]:
-                            _show_task(task, answer["predictions"][task], self._names)
+                ui.label(self._name).classes("porcelain-quiet break-all")
+                if self._model.get("known"):
+                    self._ask_what_is_known(list(answer["predictions"]))
+            self._answers = ui.column().classes("sm:col-span-2 gap-3 w-full")
+            self._show(answer)
+        self._offer_heat_maps()
+
+    def _ask_what_is_known(self, tasks: list[str]) -> None:
+        ui.label("What is known of it already?").classes("mt-2")
+        with ui.element("div").classes("grid grid-cols-2 gap-2 w-full"):
+            for task in tasks:
+                labels = self._model["labels"][task]
+                ui.select(
+                    {label: self._names.label(task, label) for label in labels},
+                    label=task_name(task),
+                    with_input=True,
+                    clearable=True,
+                    on_change=partial(self._learn, task),
+                ).props(f'dense options-dense aria-label="Known {task}"').classes("w-full")
+
+    async def _learn(self, task: str, event: events.ValueChangeEventArguments[str | None]) -> None:
+        """Ask again with what is known now."""
+        self._known.pop(task, None)
+        if event.value is not None:
+            self._known[task] = str(event.value)
+        asked = dict(self._known)
+        self._answers.classes(add="opacity-50")
+        try:
+            answer = await self._client.classify(self._data, known=asked)
+        except PorcelainError as error:
+            ui.notify(str(error), type="negative")
+            return
+        finally:
+            if asked == self._known:
+                self._answers.classes(remove="opacity-50")
+        if asked == self._known:  # else a later choice has been made since
+            self._answered(answer)
+            self._show(answer)
+
+    def _show(self, answer: dict[str, Any]) -> None:
+        self._answers.clear()
+        with self._answers:
+            show_warnings(answer, self._names)
+            with ui.element("div").classes("grid grid-cols-1 sm:grid-cols-2 gap-5 w-full"):
+                for task, prediction in answer["predictions"].items():
+                    _show_task(task, prediction, self._names)
+
+    def _offer_heat_maps(self) -> None:
         maps = ui.element("div").classes("grid grid-cols-2 sm:grid-cols-4 gap-3 w-full mt-3")
 
         async def explain() -> None:
             button.props("loading")
             try:
-                explained = await self._client.classify(data, explain=True, top_k=1)
+                explained = await self._client.classify(self._data, explain=True, top_k=1)
             except PorcelainError as error:
                 button.props(remove="loading")
                 ui.notify(str(error), type="negative")
@@ -114,16 +209,6 @@ class ClassifyTab:
             .classes("mt-2")
         )
 
-    def _download(self) -> None:
-        ui.download.content(answers_csv(self._answers, self._names), "porcelain.csv", "text/csv")
-
-    def _clear(self) -> None:
-        self._answers.clear()
-        self._room.clear()
-        self._list.clear()
-        self._upload.reset()
-        self._actions.set_visibility(False)
-
 
 def show_error(name: str, sentence: str) -> None:
     """A picture that could not be answered."""
@@ -132,13 +217,21 @@ def show_error(name: str, sentence: str) -> None:
         ui.label(sentence)
 
 
-def show_warnings(answer: dict[str, Any]) -> None:
+def show_warnings(answer: dict[str, Any], names: Names) -> None:
     """What is to be known before the answer is relied on."""
     domain = answer.get("in_domain")
     if domain is not None and not domain["value"]:
         ui.label(
             "Unlike the pictures that the model learned from: this may be no porcelain. Do not "
             "rely on the answer."
+        ).classes("porcelain-warning w-full").props("role=alert")
+    unusual = answer.get("unusual_combination")
+    if unusual is not None:
+        labels = unusual["labels"].items()
+        pair = " and ".join(f"{task_name(task)} {names.label(task, one)}" for task, one in labels)
+        ui.label(
+            f"{pair} never occurred together in training. Such answers often hold an error: look "
+            "at both again."
         ).classes("porcelain-warning w-full").props("role=alert")
     for warning in answer.get("warnings") or []:
         ui.label(warning).classes("porcelain-warning w-full").props("role=alert")
@@ -167,19 +260,38 @@ def abstention_notes(model: Mapping[str, Any]) -> list[str]:
 
 
 def _show_task(task: str, prediction: dict[str, Any], names: Names) -> None:
+    known = prediction.get("known")
     with ui.column().classes("gap-1 w-full"):
         with ui.row().classes("items-center gap-2"):
             ui.label(task_name(task)).classes("porcelain-quiet")
-            if prediction["abstained"]:
+            if known:
+                ui.label("known").classes("porcelain-known")
+            if prediction.get("none_of_these"):
+                ui.label("perhaps none that the model knows").classes("porcelain-unsure")
+            elif prediction["abstained"]:
                 ui.label("not sure").classes("porcelain-unsure")
+        if known:
+            ui.label(names.label(task, prediction["label"])).classes("font-medium")
+            if prediction["conflict"]:
+                _show_conflict(task, prediction, names)
+            ui.label("The picture alone says:").classes("porcelain-quiet")
         for place, one in enumerate(prediction["top"][:SHOWN]):
+            first = place == 0 and not known
             with ui.row().classes("w-full justify-between no-wrap"):
-                name = ui.label(names.label(task, one["label"]))
-                value = ui.label(percent(one["probability"]))
-                (name if place == 0 else value).classes("font-medium" if place == 0 else "")
-            look = "faint" if place else "doubtful" if prediction["abstained"] else ""
-            with ui.element("div").classes(f"porcelain-bar w-full {look}"):
+                ui.label(names.label(task, one["label"])).classes("font-medium" if first else "")
+                ui.label(percent(one["probability"]))
+            look = "doubtful" if prediction["abstained"] else ""
+            with ui.element("div").classes(f"porcelain-bar w-full {look if first else 'faint'}"):
                 ui.element("div").style(f"width: {100 * one['probability']:.1f}%")
+
+
+def _show_conflict(task: str, prediction: dict[str, Any], names: Names) -> None:
+    best = prediction["top"][0]
+    ui.label(
+        f"The picture speaks against it: {percent(prediction['model_probability'])}, where "
+        f"{names.label(task, best['label'])} has {percent(best['probability'])}. Is what is known "
+        "right, and is it the right picture?"
+    ).classes("porcelain-warning").props("role=alert")
 
 
 def percent(probability: float) -> str:

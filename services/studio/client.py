@@ -118,7 +118,13 @@ class ClassifierClient(RestClient):
     """Asks the classifier."""
 
     async def classify(
-        self, data: bytes, *, explain: bool = False, top_k: int = MOST_CANDIDATES, similar: int = 0
+        self,
+        data: bytes,
+        *,
+        explain: bool = False,
+        top_k: int = MOST_CANDIDATES,
+        similar: int = 0,
+        known: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """The answer about one picture.
 
@@ -127,6 +133,7 @@ class ClassifierClient(RestClient):
             explain: Also ask for heat maps.
             top_k: Candidates per task; fewer where the service allows fewer.
             similar: Similar training pictures; none where the service's model knows none.
+            known: Labels that are known already, by task.
 
         Raises:
             ServiceError: The picture cannot be used, or the service not asked.
@@ -140,6 +147,8 @@ class ClassifierClient(RestClient):
         }
         if similar and model.get("similar"):
             fields["similar"] = str(similar)
+        if known:
+            fields["known"] = ",".join(f"{task}:{label}" for task, label in known.items())
         # The service knows pictures by their content; no name of the user's is passed on.
         files = {"image": ("picture", data, "application/octet-stream")}
         answer = self.json(await self.ask("POST", "/v1/classify", data=fields, files=files))

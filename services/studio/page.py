@@ -28,6 +28,8 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; }
 .porcelain-error { background: #fbe9e7; color: #8a1f11; border-radius: 8px; padding: .5rem .8rem; }
 .porcelain-unsure { background: #fdf3dc; color: #6b4a00; border-radius: 999px; padding: 0 .6rem;
   font-size: .8rem; white-space: nowrap; }
+.porcelain-known { background: #e3edf8; color: #1d3a6e; border-radius: 999px; padding: 0 .6rem;
+  font-size: .8rem; white-space: nowrap; }
 .porcelain-bar { height: 8px; background: #e8ece8; border-radius: 4px; overflow: hidden; }
 .porcelain-bar > div { height: 100%; background: #2b5797; border-radius: 4px; }
 .porcelain-bar.faint > div { background: #a9bcd6; }

@@ -111,7 +111,7 @@ class ReviewTab:
                     "porcelain-picture w-full max-h-96"
                 )
                 ui.label(item.name).classes("porcelain-quiet break-all")
-                show_warnings(item.answer)
+                show_warnings(item.answer, self._names)
             with ui.column().classes("gap-4 w-full"):
                 for task in TASKS:
                     self._show_task(item, task)

@@ -24,8 +24,21 @@ def answers_csv(
     """
     columns = ["file_name"]
     for task in TASKS:
-        columns += [task, f"{task}_name", f"{task}_probability", f"{task}_not_sure"]
-    columns += ["in_domain", "in_domain_score", "warnings", "model_digest", "error"]
+        columns += [
+            task,
+            f"{task}_name",
+            f"{task}_probability",
+            f"{task}_not_sure",
+            f"{task}_known",
+        ]
+    columns += [
+        "unusual_combination",
+        "in_domain",
+        "in_domain_score",
+        "warnings",
+        "model_digest",
+        "error",
+    ]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(columns)
@@ -42,10 +55,12 @@ def _cells(answer: Mapping[str, Any], names: Names) -> list[object]:
     for task in TASKS:
         found = answer["predictions"].get(task)
         if found is None:
-            cells += ["", "", "", ""]
+            cells += [""] * 5
             continue
         label = found["label"]
         cells += [label, names.label(task, label), found["probability"], found["abstained"]]
+        cells.append(bool(found.get("known")))
+    cells.append((answer.get("unusual_combination") or {}).get("note", ""))
     domain = answer.get("in_domain") or {}
     cells += [domain.get("value", ""), domain.get("score", "")]
     return [*cells, " ".join(answer.get("warnings") or []), answer["model"]["digest"]]

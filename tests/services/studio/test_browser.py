@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import shutil
 import sys
@@ -100,6 +101,10 @@ def photograph(folder: Path, colour: str) -> Path:
     return path
 
 
+def read_csv(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+
+
 def test_upload_answer_heat_map_and_table(page: playwright.Page, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(pictures.jpeg()[:200])
@@ -120,6 +125,26 @@ def test_upload_answer_heat_map_and_table(page: playwright.Page, tmp_path: Path)
     table = Path(download.value.path()).read_text(encoding="utf-8-sig")
     assert "red.jpg,red" in table
     assert "corrupt or truncated" in table
+
+
+def test_what_is_known_moves_the_other_answers(page: playwright.Page, tmp_path: Path) -> None:
+    page.set_input_files(FILE, photograph(tmp_path, "red"))
+    kiln = page.get_by_label("Known kiln")
+    kiln.click()
+    page.get_by_role("option", name="kiln blue").click()
+    page.get_by_text("The picture speaks against it").wait_for()
+    page.get_by_text("The picture alone says").wait_for()
+    page.get_by_text("Kiln 窯口 kiln blue never occurred together").wait_for()
+    assert page.locator(".porcelain-known").count() == 1
+    with page.expect_download() as download:
+        page.get_by_text("Download as CSV").click()
+    row = read_csv(Path(download.value.path()))[0]
+    assert (row["kiln"], row["kiln_known"], row["dynasty_known"]) == ("kiln_blue", "True", "False")
+    kiln.click()
+    kiln.press("Backspace")  # what was typed
+    page.locator(".q-select:has([aria-label='Known kiln']) .q-field__focusable-action").click()
+    page.get_by_text("The picture speaks against it").wait_for(state="detached")
+    assert page.locator(".porcelain-known").count() == 0
 
 
 def test_what_is_unlike_training_is_said(page: playwright.Page, tmp_path: Path) -> None:
