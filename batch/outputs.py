@@ -177,7 +177,12 @@ def _task_columns(task: str) -> list[str]:
 def _extra_columns(result: Result) -> set[str]:
     """The result's columns that a spreadsheet shows as they are, behind the answers."""
     tasks = result.bundle.classifier.labels
-    ends = ("model_probability", "conflict", *(["set"] if result.label_sets else []))
+    ends = (
+        "none_of_these",
+        "model_probability",
+        "conflict",
+        *(["set"] if result.label_sets else []),
+    )
     extra = {f"{task}_{end}" for task in tasks for end in ends}
     return (
         extra

@@ -57,6 +57,7 @@ def answer_columns(tasks: Iterable[str], *, sets: bool) -> list[tuple[str, pa.Da
             (task, pa.string()),
             (f"{task}_probability", pa.float32()),
             (f"{task}_abstained", pa.bool_()),
+            (f"{task}_none_of_these", pa.bool_()),
             (f"{task}_top", _TOP),
         ]
         if sets:
@@ -114,6 +115,7 @@ def task_cells(answers: Mapping[str, TaskPrediction]) -> Row:
         row[task] = answer.label
         row[f"{task}_probability"] = answer.probability
         row[f"{task}_abstained"] = answer.abstained
+        row[f"{task}_none_of_these"] = answer.none_of_these
         row[f"{task}_top"] = [
             {"label": one.label, "probability": one.probability} for one in answer.top
         ]

@@ -135,6 +135,8 @@ def main(
 
 
 def read_part(members: Sequence[Any], task: str, column: int) -> Part:
+    """One task of a fold, from its members' loaded files; their logits are averaged."""
+
     def known(subset: str) -> tuple[FloatArray, IntArray]:
         labels = members[0][f"{subset}-labels"][:, column]
         mean = np.mean([member[f"{subset}-{task}"] for member in members], axis=0)

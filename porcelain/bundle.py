@@ -93,6 +93,9 @@ class ClassifierInfo(BaseModel):
             whose thresholds were chosen without a bound.
         abstention_caveats: By task whose threshold carries no guarantee, one sentence that says
             why.
+        none_of_these_thresholds: Per task, the greatest probability under which a picture may show
+            none of the labels; 95 % of pictures whose label is known reach it. Tasks with fewer
+            than 19 validation pictures have none.
         activation_grid: Height and width of the maps that explain an answer.
         metrics: Results on the test part, of the graph that did not learn from it
             (`Bundle.measured_graph`); empty where there was none.
@@ -117,6 +120,7 @@ class ClassifierInfo(BaseModel):
     selective_accuracy: float
     selective_confidence: float | None = None
     abstention_caveats: dict[str, str] = {}
+    none_of_these_thresholds: dict[str, float] = {}
     activation_grid: tuple[int, int]
     metrics: dict[str, TaskMetrics] = {}
     in_domain_threshold: float | None = None

@@ -69,6 +69,8 @@ class TaskPrediction:
         label_set: The labels among which the true one is with the chance that was asked for; None
             unless it was, and the bundle is calibrated for it. Where anything is known of the
             piece there is none: the sets are calibrated for pictures alone.
+        none_of_these: Whether the picture may show a label that the model does not know; None
+            where the bundle cannot tell, or anything is known of the piece.
         known: Whether the label is a fact that was given: its probability is 1 then, and `top` is
             what the picture alone says.
         model_probability: The picture's own probability of the fact; None where it is no fact.
@@ -80,6 +82,7 @@ class TaskPrediction:
     abstained: bool
     top: tuple[Candidate, ...]
     label_set: tuple[str, ...] | None = None
+    none_of_these: bool | None = None
     known: bool = False
     model_probability: float | None = None
     conflict: bool = False
@@ -295,12 +298,14 @@ def interpret(
                 answer[task] = _known_answer(fact, float(row[labels.index(fact)]), top)
                 continue
             chosen = None if facts[i] else sets[i]
+            least = None if facts[i] else info.none_of_these_thresholds.get(task)
             answer[task] = TaskPrediction(
                 label=top[0].label,
                 probability=top[0].probability,
                 abstained=top[0].probability < thresholds[i],
                 top=top,
                 label_set=None if chosen is None else tuple(chosen),
+                none_of_these=None if least is None else top[0].probability < least,
             )
     return answers
 

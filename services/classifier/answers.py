@@ -41,6 +41,7 @@ def predictions_of(found: Mapping[str, TaskPrediction]) -> dict[str, Prediction]
             label=one.label,
             probability=round(one.probability, 6),
             abstained=one.abstained,
+            none_of_these=one.none_of_these,
             top=[
                 Candidate(label=entry.label, probability=round(entry.probability, 6))
                 for entry in one.top

@@ -95,6 +95,12 @@ class Prediction(Schema):
         description="The probability is under the task's threshold: ask a person. What the others "
         "are worth, /v1/model says: selective_accuracy, selective_confidence, abstention_caveats."
     )
+    none_of_these: bool | None = Field(
+        default=None,
+        description="Whether the picture may show a label that the model does not know: it is "
+        "less sure of its answer than of 95 % of pictures whose label it knows. Null where the "
+        "bundle cannot tell, or facts were sent.",
+    )
     top: list[Candidate] = Field(description="Of a known task: what the picture alone says.")
     known: bool | None = Field(
         default=None, description="True: the label is the fact that was sent, of probability 1."

@@ -206,3 +206,15 @@ def test_facts_are_read_as_people_write_them() -> None:
 def test_wrong_facts_are_told_with_the_valid_ones(text: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         parse_known(text, LABELS)
+
+
+def test_none_of_these_is_said_of_the_picture_alone() -> None:
+    info = info_of(facts_of()).model_copy(update={"none_of_these_thresholds": {"kiln": 0.5}})
+    probabilities = even(2)
+    probabilities["kiln"][1] = [0.8, 0.1, 0.1]
+    unsure, sure = interpret(info, Outputs(probabilities))
+    assert unsure["kiln"].none_of_these is True
+    assert sure["kiln"].none_of_these is False
+    assert sure["dynasty"].none_of_these is None  # no threshold
+    (informed, _) = interpret(info, Outputs(probabilities), known=[{"dynasty": "ming"}, {}])
+    assert informed["kiln"].none_of_these is None

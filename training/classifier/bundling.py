@@ -36,7 +36,7 @@ from training.classifier.calibration import (
     apply_temperature,
     fit_temperature,
 )
-from training.classifier.doubt import conformity, write_domains
+from training.classifier.doubt import conformity, none_of_these, write_domains
 from training.classifier.evaluation.metrics import bundle_metrics, evaluate_predictions
 from training.classifier.export import export_onnx, verify_onnx
 from training.classifier.features import extract_features
@@ -146,6 +146,7 @@ def write_classifier(
         abstention_caveats={
             task: found.caveat for task, found in thresholds.items() if found.caveat is not None
         },
+        none_of_these_thresholds=none_of_these(trained, validation, temperatures),
         activation_grid=GRID,
         metrics=_test_metrics(trained, pictures["test"], classes, temperatures),
         in_domain_threshold=write_domains(folder, features, refitted=final is not None),

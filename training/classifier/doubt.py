@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from porcelain.bundle import CLASSIFIER_MODEL_FILE, HELD_OUT_MODEL_FILE
 from porcelain.conformal import calibration_scores
 from porcelain.domain import (
     DOMAIN_FILE,
+    LEAST_SCORES,
     choose_threshold,
     encode_domain,
     fit_domain,
@@ -46,6 +49,36 @@ def conformity(
         )
         for column, task in enumerate(trained.tasks)
     }
+
+
+def none_of_these(
+    trained: Trained, validation: LabelledPictures, temperatures: dict[str, float]
+) -> dict[str, float]:
+    """The greatest probability, by task, under which a picture may show an unknown label.
+
+    The score is the maximum softmax probability (Hendrycks and Gimpel, arXiv 1610.02136), low for
+    labels withheld from training; `benchmarks.none_of_these` compares it with others.
+
+    Args:
+        trained: A model that did not learn from validation.
+        validation: Its prepared pictures; one of each object counts, and of those the ones whose
+            label the model knows.
+        temperatures: Per task.
+
+    Returns:
+        What 95 % of them reach, of the tasks that have enough of them.
+    """
+    if len(validation.labels) == 0:
+        return {}
+    logits = trained.predict(validation.pictures)
+    chosen = np.array(one_per_object(validation.records))
+    found = {}
+    for column, task in enumerate(trained.tasks):
+        rows = chosen[validation.labels[chosen, column].numpy() >= 0]
+        if len(rows) >= LEAST_SCORES:
+            greatest = apply_temperature(logits[task][rows], temperatures[task]).max(axis=1)
+            found[task] = choose_threshold(greatest)
+    return found
 
 
 def write_domains(folder: Path, features: Features, *, refitted: bool) -> float | None:
