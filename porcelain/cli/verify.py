@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from porcelain.cli.console import console
-
 if TYPE_CHECKING:
     from porcelain.verification import Examination
 
@@ -46,7 +44,7 @@ def verify(
         typer.echo(json.dumps([{"file": name, **one.to_json()} for name, one in found.items()]))
     else:
         for name, one in found.items():
-            console().print(f"{name}: {_told(one)}", markup=False, soft_wrap=True)
+            typer.echo(f"{name}: {_told(one)}")
     if any(one.problem for one in found.values()):
         raise typer.Exit(2)
     if any(one.synthetic or one.credentials.state == "invalid" for one in found.values()):

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from porcelain import __version__
 from porcelain.cli import main as cli
+from porcelain.cli.console import Stages
 from porcelain.dataset import load_dataset
 from tests.training.data.folders import collection, jpeg_of, record, vessel, write_folder
 
@@ -241,3 +242,23 @@ def test_render_writes_a_dataset(monkeypatch, capsys, tmp_path):
     assert json.loads(out)["count"] == 2
     assert "porcelain data split" in err
     assert len(load_dataset(tmp_path / "r")) == 2
+
+
+def test_where_output_is_no_terminal_progress_is_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("porcelain.cli.console.time.monotonic", lambda: now)
+    with Stages() as stages:
+        for step in range(1, 71):
+            now += 1
+            stages.report("Decoding pictures", step, 70)
+        for epoch in range(1, 4):
+            stages.report("Epoch", epoch, 3, "loss 1.00", every=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "Decoding pictures 31/70",
+        "Decoding pictures 61/70",
+        "Decoding pictures 70/70",
+        *(f"Epoch {epoch}/3 loss 1.00" for epoch in range(1, 4)),
+    ]

@@ -106,7 +106,7 @@ def test_verify_tells_each_sign_and_ends_with_its_status(tmp_path, signing):
     assert run("broken.jpg").exit_code == 2
     assert (
         "no mark"
-        in CliRunner().invoke(build_app(), ["verify", str(tmp_path / "photograph.jpg")]).stderr
+        in CliRunner().invoke(build_app(), ["verify", str(tmp_path / "photograph.jpg")]).stdout
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from porcelain.cli.console import console, done, progress
+from porcelain.cli.console import Stages, console, done, progress
 from porcelain.cli.options import build_settings
 
 if TYPE_CHECKING:
@@ -127,20 +127,18 @@ def train(
     )
     from training.classifier.pipeline import Reporter, train_classifier
 
-    with progress("Training") as bar:
+    with Stages() as stages:
 
         def preparing(count: int, total: int) -> None:
-            bar.report(count, total, "decoding pictures")
+            stages.report("Decoding pictures", count, total)
 
         def rendering(count: int, total: int) -> None:
-            bar.report(count, total, "rendering vessels")
+            stages.report("Rendering vessels", count, total)
 
         def epoch_done(record: EpochRecord) -> None:
             scores = " ".join(f"{task} {f1:.2f}" for task, f1 in record.f1_macro.items())
-            bar.report(record.epoch, settings.epochs, f"loss {record.loss:.2f}  F1 {scores}")
-
-        def message(text: str) -> None:
-            console().print(text, markup=False, soft_wrap=True)
+            note = f"loss {record.loss:.2f}  F1 {scores}"
+            stages.report("Epoch", record.epoch, settings.epochs, note, every=True)
 
         bundle = train_classifier(
             data,
@@ -151,7 +149,7 @@ def train(
             name=name,
             similar=similar,
             overwrite=overwrite,
-            reporter=Reporter(message, preparing, rendering, epoch_done),
+            reporter=Reporter(stages.say, preparing, rendering, epoch_done),
         )
     print_metrics(bundle)
     done(
