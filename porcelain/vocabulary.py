@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Final
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -28,6 +29,20 @@ class Term(BaseModel):
     en: str
     zh: str | None = None
     phrase: str | None = None
+
+
+TASK_NAMES: Final = {
+    "dynasty": Term(en="Dynasty", zh="朝代"),
+    "glaze": Term(en="Glaze", zh="釉色"),
+    "kiln": Term(en="Kiln", zh="窯口"),
+    "type": Term(en="Type", zh="器型"),
+}
+"""What people call the tasks, on every page and report."""
+
+
+def task_term(task: str) -> Term:
+    """The names of `task`, made from its column's name where the table has none."""
+    return TASK_NAMES.get(task) or Term(en=task.replace("_", " ").capitalize())
 
 
 class Taxonomy(BaseModel):

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
-from porcelain.vocabulary import default_taxonomy
-
-TASK_NAMES: Final = {"dynasty": "Dynasty", "glaze": "Glaze", "kiln": "Kiln", "type": "Type"}
-TASK_CHINESE: Final = {"dynasty": "朝代", "glaze": "釉色", "kiln": "窯口", "type": "器型"}
+from porcelain.vocabulary import default_taxonomy, task_term
 
 
 @dataclass(frozen=True)
@@ -50,4 +47,5 @@ class Names:
 
 def task_name(task: str) -> str:
     """English and Chinese name of a task."""
-    return f"{TASK_NAMES.get(task, task.capitalize())} {TASK_CHINESE.get(task, '')}".strip()
+    term = task_term(task)
+    return f"{term.en} {term.zh or ''}".strip()

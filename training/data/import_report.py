@@ -13,10 +13,10 @@ from rich.text import Text
 
 from porcelain.errors import ImageError
 from porcelain.images import decode_image
-from porcelain.vocabulary import Taxonomy
+from porcelain.vocabulary import TASK_NAMES, Taxonomy
 from training.data.labels import looks_blank
 from training.data.museums.report import WHY
-from training.pages.page import TASK_NAMES, page_templates, thumbnail_uri
+from training.pages.page import page_templates, thumbnail_uri
 
 TEMPLATE: Final = "table_import.html.jinja"
 _SIDE: Final = 176

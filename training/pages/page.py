@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Final
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from PIL import Image
-
-from porcelain.vocabulary import Term
-
-TASK_NAMES: Final = {
-    "dynasty": Term(en="Dynasty", zh="朝代"),
-    "glaze": Term(en="Glaze", zh="釉色"),
-    "kiln": Term(en="Kiln", zh="窯口"),
-    "type": Term(en="Type", zh="器形"),
-}
 
 _QUALITY = 82
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from porcelain.dataset import Dataset
 from porcelain.predictor import Predictor
-from porcelain.vocabulary import Taxonomy, Term
+from porcelain.vocabulary import Taxonomy, Term, task_term
 from training.classifier.evaluation.charts import (
     Bar,
     CoverageCurve,
@@ -25,7 +25,7 @@ from training.classifier.evaluation.mistakes import (
 )
 from training.classifier.evaluation.predictions import Predictions
 from training.classifier.evaluation.results import Evaluation, TaskEvaluation
-from training.pages.page import TASK_NAMES, page_templates
+from training.pages.page import page_templates
 
 TEMPLATE = "report.html.jinja"
 
@@ -92,7 +92,7 @@ def _section(
     pictures = illustrate(mistakes, task, predictions, dataset, predictor)
     return TaskSection(
         task=task,
-        name=TASK_NAMES.get(task, Term(en=task.capitalize())),
+        name=task_term(task),
         result=result,
         right=int(correct.sum()),
         wrong=int((~correct).sum()),

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from porcelain.images import decode_image
-from porcelain.vocabulary import TASKS, Taxonomy, default_taxonomy
+from porcelain.vocabulary import TASK_NAMES, TASKS, Taxonomy, default_taxonomy, task_term
 from training.data.museums.results import IMPORTED, ImportReport, reasons_of
-from training.pages.page import TASK_NAMES, page_templates, thumbnail_uri
+from training.pages.page import page_templates, thumbnail_uri
 
 TEMPLATE: Final = "import.html.jinja"
 MOST_PICTURES: Final = 48
@@ -65,7 +65,7 @@ def _cards(report: ImportReport, folder: Path, taxonomy: Taxonomy) -> list[Card]
         for task in TASKS:
             answer = entry.answers[task]
             label = taxonomy.term(task, answer.label).en if answer.label else f"({answer.why})"
-            answers.append((TASK_NAMES[task].en, label, answer.words))
+            answers.append((task_term(task).en, label, answer.words))
         page = entry.page if entry.page.startswith(("http://", "https://")) else ""
         cards.append(Card(thumbnail_uri(image, _SIDE), entry.title, page, answers))
     return cards

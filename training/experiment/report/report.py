@@ -10,7 +10,7 @@ from typing import Any, Final
 from porcelain.errors import ImageError, UserError
 from porcelain.files import atomic_folder, check_free, write_text
 from porcelain.images import decode_image
-from porcelain.vocabulary import Taxonomy, Term
+from porcelain.vocabulary import TASK_NAMES, Taxonomy, Term, task_term
 from training.experiment.arms import REAL
 from training.experiment.records import Arm, read_results
 from training.experiment.report.charts import (
@@ -34,7 +34,7 @@ from training.experiment.statistics.results import (
     Measure,
     TaskResult,
 )
-from training.pages.page import TASK_NAMES, page_templates, thumbnail_uri
+from training.pages.page import page_templates, thumbnail_uri
 
 HTML_FILE: Final = "report.html"
 MARKDOWN_FILE: Final = "report.md"
@@ -171,7 +171,7 @@ def _section(
     turned = [*changes.better, *changes.worse] if changes else []
     return Section(
         task=task,
-        name=TASK_NAMES.get(task.task, Term(en=task.task.capitalize())),
+        name=task_term(task.task),
         names={c.label: taxonomy.term(task.task, c.label) for c in task.classes}
         | {
             label: taxonomy.term(task.task, label)

@@ -22,7 +22,7 @@ from porcelain.dataset import Dataset, load_dataset, subset
 from porcelain.errors import DatasetError, UserError
 from porcelain.files import atomic_folder, check_free, write_text
 from porcelain.images import decode_image
-from porcelain.vocabulary import TASKS
+from porcelain.vocabulary import TASK_NAMES, TASKS
 from training.generator.evaluation.comparison import (
     BASE,
     FOLDER,
@@ -56,7 +56,7 @@ from training.generator.evaluation.results import (
     Measures,
 )
 from training.generator.synthesis.plan import kind_of
-from training.pages.page import TASK_NAMES, page_templates, thumbnail_uri
+from training.pages.page import page_templates, thumbnail_uri
 
 
 def evaluation_view(evaluation: GeneratorEvaluation) -> RenderableType:

@@ -19,14 +19,21 @@ from porcelain.bundle import Bundle, SamplingDefaults
 from porcelain.dataset import Dataset, write_metadata
 from porcelain.files import SETTINGS_FILE, write_json, write_text
 from porcelain.images import decode_image
-from porcelain.vocabulary import TASKS, TAXONOMY_FILE, Taxonomy, load_taxonomy
+from porcelain.vocabulary import (
+    TASK_NAMES,
+    TASKS,
+    TAXONOMY_FILE,
+    Taxonomy,
+    load_taxonomy,
+    task_term,
+)
 from training.generator.synthesis.checks import Reason
 from training.generator.synthesis.copies import CopyThresholds
 from training.generator.synthesis.filtering import Verdict
 from training.generator.synthesis.plan import PLAN_FILE, Plan, labels_of, write_plan
 from training.generator.synthesis.settings import SynthesisSettings
 from training.generator.synthesis.sources import Sources
-from training.pages.page import TASK_NAMES, page_templates, thumbnail_uri
+from training.pages.page import page_templates, thumbnail_uri
 
 
 class _Frozen(BaseModel):
@@ -351,7 +358,7 @@ def _card(verdict: Verdict, photographs: Dataset | None, taxonomy: Taxonomy) -> 
         prompt=verdict.candidate.prompt,
         readings=[
             (
-                TASK_NAMES[task].en,
+                task_term(task).en,
                 taxonomy.term(task, reading.read).en,
                 reading.probability,
                 task not in verdict.misread,
