@@ -16,6 +16,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
+from sampling.control import Control
 from sampling.request import OnStep, SampleRequest, SamplingCancelledError
 
 
@@ -73,6 +74,7 @@ def denoise(
     steps: int,
     shape: tuple[int, int, int],
     start: Start | None = None,
+    control: Control | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """Latents [N, channels, h, w] of `requests`, in order.
@@ -84,6 +86,7 @@ def denoise(
         steps: Denoising steps of the scheduler.
         shape: Channels, height and width of one picture's latents.
         start: Where to begin, as `StableDiffusionImg2ImgPipeline` does; None is pure noise.
+        control: What steers, as in `StableDiffusionControlNetPipeline`; None leaves them free.
         on_step: Called after every step; see `OnStep`.
 
     Raises:
@@ -107,11 +110,19 @@ def denoise(
         begun = timesteps[:1].repeat(len(requests))
         latents = scheduler.add_noise(start.latents.to(device, dtype), noise, begun)
     guidance = _Guidance(embeddings, requests, device, dtype)
+    pictures = None if control is None else guidance.expand(control.pictures)
+    steering: dict[str, Any] = {}
     total = len(timesteps)
     for number, timestep in enumerate(timesteps, start=1):
         inputs = guidance.expand(scheduler.scale_model_input(latents, timestep))
+        if control is not None and pictures is not None:
+            steering = control.residuals(inputs, timestep, guidance.conditions, pictures)
         prediction = pipeline.unet(
-            inputs, timestep, encoder_hidden_states=guidance.conditions, return_dict=False
+            inputs,
+            timestep,
+            encoder_hidden_states=guidance.conditions,
+            return_dict=False,
+            **steering,
         )[0]
         latents = scheduler.step(guidance.join(prediction), timestep, latents, **step_options)[0]
         if on_step is not None and not on_step(number, total):
@@ -157,7 +168,7 @@ class _Guidance:
         self.conditions = torch.cat([*nothing, *rows]).to(device, dtype)
 
     def expand(self, latents: Tensor) -> Tensor:
-        """The UNet's batch for `latents`."""
+        """The UNet's batch for `latents`, or for what else there is one of per request."""
         if self._all:
             return torch.cat([latents, latents])
         return torch.cat([latents[self._guided], latents])

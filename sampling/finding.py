@@ -56,6 +56,25 @@ def resolve_base(reference: str, revision: str | None = None) -> Path:
     )
 
 
+def find_controlnet(reference: str) -> Path:
+    """Find a ControlNet: a folder that diffusers' `save_pretrained` wrote, or one on the hub.
+
+    Raises:
+        UserError: There is no such folder, or the hub cannot be reached.
+    """
+    folder = Path(reference).expanduser()
+    if (folder / "config.json").is_file():
+        return folder
+    if folder.exists() or not _HUB_ID.fullmatch(reference):
+        raise UserError(
+            f"There is no ControlNet {reference!r}; give a folder with a config.json and "
+            "safetensors, or a hub id such as lllyasviel/sd-controlnet-canny."
+        )
+    from sampling.hub import download_controlnet  # a slow import, seldom needed
+
+    return download_controlnet(reference)
+
+
 def find_base(reference: BaseModelReference, base: str | None = None) -> Path:
     """The folder of the base model that a LoRA was trained on, checked by its digest.
 

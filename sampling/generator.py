@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import ControlNetModel, StableDiffusionPipeline
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from porcelain.bundle import LORA_FILE, Bundle
 from porcelain.errors import BundleError, UserError
 from sampling.base import choose_device, default_dtype, load_pipeline, quietly
+from sampling.control import Control, load_controlnet
 from sampling.denoising import PromptEmbeddings, Start, denoise
 from sampling.finding import find_base
 from sampling.request import OnStep, SampleRequest, SamplingCancelledError
@@ -89,9 +90,12 @@ class Generator:
     and `torch.Generator("cpu").manual_seed(seed)`.
     """
 
-    def __init__(self, pipeline: StableDiffusionPipeline) -> None:
+    def __init__(
+        self, pipeline: StableDiffusionPipeline, controlnet: ControlNetModel | None = None
+    ) -> None:
         """Sample with `pipeline` as it is; use `load` or `from_pipeline`."""
         self._pipeline = pipeline
+        self._controlnet = controlnet
         self._embeddings = PromptEmbeddings(pipeline)
         self._lock = threading.Lock()
         pipeline.unet.to(memory_format=torch.channels_last)
@@ -103,6 +107,7 @@ class Generator:
         bundle: Bundle,
         *,
         base: str | None = None,
+        controlnet: Path | None = None,
         device: str = "auto",
         dtype: torch.dtype | None = None,
         compile_unet: bool = False,
@@ -112,12 +117,13 @@ class Generator:
         Args:
             bundle: A verified generator bundle.
             base: Where its base model is, if not where the bundle says.
+            controlnet: Folder of a ControlNet for that base; None samples without.
             device: `cpu`, `cuda`, or `auto`.
             dtype: Number format of all weights; None means float32 on a CPU, float16 on a GPU.
             compile_unet: Compile the UNet; see `from_pipeline`.
 
         Raises:
-            UserError: The base model cannot be found or loaded.
+            UserError: Base model or ControlNet cannot be found or loaded.
             BundleError: It is not the base that the LoRA was trained on.
         """
         place = choose_device(device)
@@ -128,22 +134,27 @@ class Generator:
         for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
             # Not diffusers' own `to`, which warns of parts to keep in float32 where there are none.
             torch.nn.Module.to(part, place, dtype or default_dtype(place))
-        return cls.from_pipeline(pipeline, compile_unet=compile_unet)
+        return cls.from_pipeline(pipeline, controlnet=controlnet, compile_unet=compile_unet)
 
     @classmethod
     def from_pipeline(
-        cls, pipeline: StableDiffusionPipeline, *, compile_unet: bool = False
+        cls,
+        pipeline: StableDiffusionPipeline,
+        *,
+        controlnet: Path | None = None,
+        compile_unet: bool = False,
     ) -> Generator:
         """Sample with a loaded pipeline, such as a base without a LoRA.
 
         Args:
             pipeline: From `sampling.base.load_pipeline`; the generator has it to itself from now.
+            controlnet: Folder of a ControlNet for it; None samples without.
             compile_unet: Compile the UNet: faster on a GPU after a minute or more for each new
                 size. Pictures then differ from uncompiled ones by rounding.
         """
         if compile_unet:
             pipeline.unet.compile(dynamic=True)
-        return cls(pipeline)
+        return cls(pipeline, None if controlnet is None else load_controlnet(controlnet, pipeline))
 
     @property
     def device(self) -> torch.device:
@@ -173,6 +184,7 @@ class Generator:
         steps: int,
         width: int,
         height: int,
+        controls: Sequence[npt.NDArray[np.uint8]] = (),
         on_step: OnStep | None = None,
     ) -> list[npt.NDArray[np.uint8]]:
         """Make one picture per request, all in one denoising batch.
@@ -182,6 +194,8 @@ class Generator:
             steps: Denoising steps of the base's own scheduler.
             width: In pixels.
             height: In pixels.
+            controls: Pictures for the ControlNet, RGB [height, width, 3], one per request; none
+                leaves the ControlNet aside.
             on_step: Called after each step with the steps done and their number; False stops.
 
         Returns:
@@ -190,12 +204,20 @@ class Generator:
         Raises:
             UserError: Steps or size that the model cannot do.
             SamplingCancelledError: `on_step` said so.
+            ValueError: Control pictures without a ControlNet, of another size, or too few.
         """
         self._check(steps, width, height)
         if not requests:
             return []
+        control = None
+        if controls:
+            if self._controlnet is None:
+                raise ValueError("control pictures for a generator without a ControlNet")
+            if [picture.shape for picture in controls] != [(height, width, 3)] * len(requests):
+                raise ValueError(f"not one control picture of {width} x {height} per request")
+            control = Control.of(self._controlnet, controls)
         with self._lock:
-            return self._run(requests, steps, (height, width), None, on_step)
+            return self._run(requests, steps, (height, width), None, on_step, control)
 
     def vary(
         self,
@@ -244,6 +266,7 @@ class Generator:
         size: tuple[int, int],
         start: Start | None,
         on_step: OnStep | None,
+        control: Control | None = None,
     ) -> list[npt.NDArray[np.uint8]]:
         channels = int(self._pipeline.unet.config.in_channels)
         latents = denoise(
@@ -253,6 +276,7 @@ class Generator:
             steps=steps,
             shape=(channels, size[0] // self.multiple, size[1] // self.multiple),
             start=start,
+            control=control,
             on_step=on_step,
         )
         return list(self._decode(latents, DECODED_AT_ONCE.get(self.device.type, 0)))

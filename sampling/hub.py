@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -29,13 +31,32 @@ def download(reference: str, revision: str | None = None) -> Path:
         UserError: No such model or revision, no access to it, not Stable Diffusion in
             safetensors, or the hub cannot be reached.
     """
-    try:
+    with _hub_errors(reference, revision):
         folder = _snapshot(reference, revision, "")
         try:
             pipeline_files(folder)
         except UserError:  # some models are published in half precision alone
             folder = _snapshot(reference, revision, ".fp16")
             pipeline_files(folder)
+    return folder
+
+
+def download_controlnet(reference: str) -> Path:
+    """The folder of a ControlNet in the hub's cache, downloaded if it is not there yet.
+
+    Raises:
+        UserError: No such model, no access to it, or the hub cannot be reached.
+    """
+    with _hub_errors(reference, None):
+        wanted = ["config.json", "diffusion_pytorch_model*.safetensors"]
+        return Path(snapshot_download(reference, allow_patterns=wanted))
+
+
+@contextmanager
+def _hub_errors(reference: str, revision: str | None) -> Iterator[None]:
+    """The hub's errors as a user's, with their remedies."""
+    try:
+        yield
     except GatedRepoError as error:
         raise UserError(
             f"The hub gives {reference} only to those who accepted its terms: accept them on its "
@@ -49,11 +70,10 @@ def download(reference: str, revision: str | None = None) -> Path:
         ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise UserError(
-            f"The base model {reference} cannot be downloaded: the Hugging Face hub is out of "
+            f"The model {reference} cannot be downloaded: the Hugging Face hub is out of "
             f"reach and its cache does not hold it. Download it elsewhere, copy the folder here "
             "and give its path."
         ) from error
-    return folder
 
 
 def revision_of(folder: Path) -> str | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from diffusers import (
     AutoencoderKL,
+    ControlNetModel,
     DDIMScheduler,
     PNDMScheduler,
     StableDiffusionPipeline,
@@ -43,6 +44,25 @@ def make_tiny_pipeline(folder: Path, *, prediction_type: str = "epsilon", seed: 
             requires_safety_checker=False,
         )
         pipeline.save_pretrained(work, safe_serialization=True)
+    return folder
+
+
+def make_tiny_controlnet(
+    folder: Path, base: Path, *, embedding: tuple[int, ...] = (4, 8, 8, 16), seed: int = 0
+) -> Path:
+    """Write a ControlNet for a pipeline's UNet to `folder`; unlike a new one, it has an effect."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        unet = UNet2DConditionModel.from_pretrained(base, subfolder="unet")
+        net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=embedding)
+        embedded = net.controlnet_cond_embedding
+        for layer in embedded.modules():  # what the picture says, and little else
+            if isinstance(layer, torch.nn.Conv2d):
+                torch.nn.init.normal_(layer.weight, std=0.5)
+                torch.nn.init.zeros_(layer.bias)
+        for layer in (net.controlnet_mid_block, *net.controlnet_down_blocks):
+            torch.nn.init.normal_(layer.weight, std=1)
+        net.save_pretrained(folder, safe_serialization=True)
     return folder
 
 
