@@ -55,6 +55,7 @@ class Painter:
     def __init__(self) -> None:
         self.sampled: list[SampleRequest] = []
         self.batches: list[int] = []
+        self.controls: list[np.ndarray] = []
         self.varied: list[tuple[float, np.ndarray]] = []
 
     def vary(
@@ -77,8 +78,10 @@ class Painter:
         steps: int,
         width: int,
         height: int,
+        controls: Sequence[np.ndarray] = (),
         on_step: OnStep | None = None,
     ) -> list[np.ndarray]:
+        self.controls += controls
         self.batches.append(len(requests))
         self.sampled += requests
         for step in range(1, steps + 1):

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -16,6 +17,9 @@ from PIL import Image
 from porcelain.errors import UserError
 from porcelain.files import atomic_folder, write_bytes, write_text
 from training.data.rendering import history
+
+if TYPE_CHECKING:
+    from training.data.rendering.scene import View
 
 LICENSE = "Apache-2.0"
 SECOND_VIEW = 0.15
@@ -118,6 +122,17 @@ def plan_shot(world: World, index: int) -> Shot:
 
 def render_picture(world: World, index: int) -> Image.Image:
     """Renders the picture at `index`; the same bytes whatever was rendered before."""
+    return _render(world, index)[0]
+
+
+def render_depth(world: World, index: int) -> Image.Image:
+    """How near the vessel of the picture at `index` is: white is nearest, the ground black."""
+    from training.data.rendering import scene
+
+    return scene.last_depth(_render(world, index)[1], world.size)
+
+
+def _render(world: World, index: int) -> "tuple[Image.Image, View]":
     # VTK is heavy and wanted only by the processes that render.
     from training.data.rendering import forms, glazes, scene
     from training.data.rendering.canvas import Canvas
@@ -130,7 +145,8 @@ def render_picture(world: World, index: int) -> Image.Image:
     canvas = Canvas(vessel, *texture_size(world.size))
     skin = glazes.paint(canvas, ware.look, kind, rng)
     rng = np.random.default_rng([world.seed, index, 3])
-    return scene.photograph(vessel, canvas, skin, scene.choose_view(kind, rng), world.size, rng)
+    view = scene.choose_view(kind, rng)
+    return scene.photograph(vessel, canvas, skin, view, world.size, rng), view
 
 
 def texture_size(size: int) -> tuple[int, int]:

@@ -88,6 +88,17 @@ def photograph(
     return _develop(_over(shot, ground, size, skin.clear), view, rng)
 
 
+def last_depth(view: View, size: int) -> Image.Image:
+    """How near each point of the vessel is that `photograph` has just taken: white is nearest."""
+    depth = studio(BACKDROPS[view.backdrop][0], size * 2).depth()
+    vessel = depth < 1
+    near, far = depth[vessel].min(), depth[vessel].max()
+    # The farthest point of the vessel still stands out from the ground, which is black.
+    nearness = np.where(vessel, 1 - 0.85 * (depth - near) / max(far - near, 1e-6), 0)
+    image = Image.fromarray((nearness * 255 + 0.5).astype(np.uint8))
+    return image.resize((size, size), Image.Resampling.BOX)
+
+
 def _camera(
     vessel: Vessel, view: View
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray, vtk_to_numpy
-from vtkmodules.vtkCommonCore import vtkObject, vtkPoints, vtkUnsignedCharArray
+from vtkmodules.vtkCommonCore import vtkFloatArray, vtkObject, vtkPoints, vtkUnsignedCharArray
 from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkImageData, vtkPolyData
 from vtkmodules.vtkRenderingCore import (
     vtkActor,
@@ -99,6 +99,14 @@ class Studio:
         last = self.pixels - 1
         window.GetRGBACharPixelData(0, 0, last, last, 0, out, 0)
         flat: NDArray[np.uint8] = vtk_to_numpy(out).reshape(self.pixels, self.pixels, 4)
+        return np.ascontiguousarray(flat[::-1])
+
+    def depth(self) -> NDArray[np.float32]:
+        """The z-buffer of the last picture [pixels, pixels]: 0 nearest, 1 where nothing stands."""
+        out = vtkFloatArray()
+        last = self.pixels - 1
+        self._window.GetZbufferData(0, 0, last, last, out)
+        flat: NDArray[np.float32] = vtk_to_numpy(out).reshape(self.pixels, self.pixels)
         return np.ascontiguousarray(flat[::-1])
 
 

@@ -20,11 +20,10 @@ from porcelain.synthetic_picture import Provenance, encode_synthetic
 from porcelain.vocabulary import TASKS
 from sampling.request import OnStep, SampleRequest
 from training.data.allotment import Kind
-from training.generator.synthesis.plan import Plan, describe, kind_of, labels_of, shows
+from training.generator.synthesis.controls import Controls
+from training.generator.synthesis.plan import FORM, Plan, describe, kind_of, labels_of, shows
 from training.generator.synthesis.settings import SynthesisSettings
 from training.generator.synthesis.sources import Sources
-
-FORM: Final = "type"
 
 
 @dataclass(frozen=True)
@@ -131,9 +130,10 @@ class Sampler(Protocol):
         steps: int,
         width: int,
         height: int,
+        controls: Sequence[npt.NDArray[np.uint8]] = (),
         on_step: OnStep | None = None,
     ) -> list[npt.NDArray[np.uint8]]:
-        """One RGB picture [height, width, 3] per request."""
+        """One RGB picture [height, width, 3] per request, steered by its control picture."""
         ...
 
     def vary(
@@ -214,6 +214,7 @@ class CandidateStore:
         generator: str,
         signing: Signing | None = None,
         originals: Originals | None = None,
+        controls: Controls | None = None,
     ) -> None:
         """Keep pictures in `folder`.
 
@@ -224,6 +225,7 @@ class CandidateStore:
             generator: Digest of the generator's bundle, for the mark.
             signing: Who signs content credentials; None signs nothing.
             originals: What candidates that are variations begin at.
+            controls: What steers them; None leaves them free.
         """
         self._folder = folder
         self._load = load
@@ -232,6 +234,7 @@ class CandidateStore:
         self._generator = generator
         self._signing = signing
         self._originals = originals
+        self._controls = controls
 
     def path(self, candidate: Candidate) -> Path:
         """Where the picture is, or will be."""
@@ -276,10 +279,12 @@ class CandidateStore:
                 steps=self._sampling.steps,
                 on_step=on_step,
             )
+        steered = self._controls
         return self._sampler.sample(
             requests,
             steps=self._sampling.steps,
             width=self._sampling.width,
             height=self._sampling.height,
+            controls=[steered.read(c.name, c.kind, c.seed) for c in batch] if steered else (),
             on_step=on_step,
         )

@@ -120,6 +120,21 @@ def synthesize(
             "pictures, whose forms a collection may lack.",
         ),
     ] = None,
+    control: Annotated[
+        str,
+        typer.Option(
+            metavar="canny|depth|none",
+            help="Follow the edges or the depth of a "
+            "rendered vessel of the kind; the renderer knows forms, the generator looks.",
+        ),
+    ] = "none",
+    control_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REF",
+            help="ControlNet for it: a folder, or a hub id such as lllyasviel/sd-controlnet-canny.",
+        ),
+    ] = None,
     agreement: Annotated[
         list[str] | None,
         typer.Option(
@@ -176,6 +191,8 @@ def synthesize(
         tasks=None if task is None else tuple(task),
         allow_unseen=allow_unseen,
         variation=vary,
+        control=control,
+        control_model=control_model,
         attempts=attempts,
         steps=steps,
         guidance_scale=guidance_scale,

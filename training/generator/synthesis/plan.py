@@ -19,6 +19,9 @@ from porcelain.vocabulary import CATCH_ALL, TASKS
 from training.data.allotment import Kind, allot, share_out
 from training.data.ratio import Rule
 
+FORM: Final = "type"
+"""The task that an outline shows."""
+
 KindCounts = Mapping[Kind, int]
 """Training photographs per kind."""
 

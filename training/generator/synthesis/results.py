@@ -28,6 +28,7 @@ from porcelain.vocabulary import (
     task_term,
 )
 from training.generator.synthesis.checks import Reason
+from training.generator.synthesis.controls import Controls
 from training.generator.synthesis.copies import CopyThresholds
 from training.generator.synthesis.filtering import Verdict
 from training.generator.synthesis.plan import PLAN_FILE, Plan, labels_of, write_plan
@@ -63,6 +64,7 @@ class ManifestRow(_Frozen):
         prompt: With `seed`, `steps` and the rest, enough to make it again.
         generator: The digest of the generator's bundle.
         original: The photograph that it is a variation of, if it is one.
+        control: The control picture that it follows, below the dataset folder, if it does.
         kept: Whether it is in the dataset.
         reasons: Why not.
         misread: The tasks that the classifier reads otherwise.
@@ -81,6 +83,7 @@ class ManifestRow(_Frozen):
     height: int
     generator: str
     original: str | None = None
+    control: str | None = None
     kept: bool
     reasons: list[Reason]
     misread: list[str]
@@ -89,7 +92,12 @@ class ManifestRow(_Frozen):
 
     @classmethod
     def of(
-        cls, verdict: Verdict, file_name: str | None, sampling: SamplingDefaults, generator: str
+        cls,
+        verdict: Verdict,
+        file_name: str | None,
+        sampling: SamplingDefaults,
+        generator: str,
+        control: str | None,
     ) -> ManifestRow:
         """The row of one candidate."""
         candidate = verdict.candidate
@@ -101,6 +109,7 @@ class ManifestRow(_Frozen):
             seed=candidate.seed,
             **sampling.model_dump(),
             original=candidate.original,
+            control=control,
             generator=generator,
             kept=verdict.kept,
             reasons=list(verdict.reasons),
@@ -282,6 +291,7 @@ class Card:
         title: Labels of the picture for people.
         prompt: What the generator was asked for.
         readings: Task, what was read, its probability, and whether it is accepted.
+        planned: Data URI of the control picture that it was to follow, if it was.
         beside: Data URI of the photograph that it copies, if it does.
         note: What else is to be said.
     """
@@ -291,6 +301,7 @@ class Card:
     title: str
     prompt: str
     readings: list[tuple[str, str, float, bool]]
+    planned: str | None
     beside: str | None
     note: str
 
@@ -300,6 +311,7 @@ def render_report(
     verdicts: Sequence[Verdict],
     photographs: Dataset | None,
     taxonomy: Taxonomy,
+    controls: Controls | None = None,
 ) -> str:
     """One HTML page with no reference to anything outside itself.
 
@@ -308,6 +320,7 @@ def render_report(
         verdicts: Every candidate's; their files are read.
         photographs: Where copied originals are read; None where there are none.
         taxonomy: Names for people.
+        controls: Where planned forms are read; None where none were.
     """
     kept = _every_kind_first(verdict for verdict in verdicts if verdict.kept)
     dropped = {
@@ -315,7 +328,7 @@ def render_report(
     }
 
     def cards(chosen: Iterable[Verdict]) -> list[Card]:
-        return [_card(verdict, photographs, taxonomy) for verdict in chosen]
+        return [_card(verdict, photographs, taxonomy, controls) for verdict in chosen]
 
     return (
         page_templates("training.generator.synthesis")
@@ -341,7 +354,9 @@ def _every_kind_first(verdicts: Iterable[Verdict]) -> list[Verdict]:
     return [verdict for _, verdict in sorted(ranked, key=lambda pair: pair[0])]
 
 
-def _card(verdict: Verdict, photographs: Dataset | None, taxonomy: Taxonomy) -> Card:
+def _card(
+    verdict: Verdict, photographs: Dataset | None, taxonomy: Taxonomy, controls: Controls | None
+) -> Card:
     copied = None if verdict.nearest is None else verdict.nearest.copied
     note = ""
     if copied is not None:
@@ -365,6 +380,7 @@ def _card(verdict: Verdict, photographs: Dataset | None, taxonomy: Taxonomy) -> 
             )
             for task, reading in verdict.readings.items()
         ],
+        planned=None if controls is None else _thumbnail(controls.path(verdict.candidate.name)),
         beside=beside,
         note=note,
     )
@@ -379,6 +395,7 @@ def _thumbnail(path: Path) -> str:
 
 
 IMAGES_FOLDER: Final = "images"
+CONTROLS_FOLDER: Final = "controls"
 MANIFEST_FILE: Final = "manifest.jsonl"
 SYNTHESIS_FILE: Final = "synthesis.json"
 REPORT_FILE: Final = "report.html"
@@ -390,6 +407,7 @@ def write_output(
     plan: Plan,
     verdicts: Sequence[Verdict],
     report: SynthesisReport,
+    controls: Controls | None = None,
 ) -> None:
     """Write pictures, rows, plan and reports.
 
@@ -399,12 +417,19 @@ def write_output(
         plan: What was wanted.
         verdicts: Every candidate's.
         report: The counts.
+        controls: What steered the pictures; None where nothing did.
     """
     generator = report.generator.digest
     records, rows = [], []
     for verdict in sorted(verdicts, key=lambda item: item.candidate.name):
         file_name = f"{IMAGES_FOLDER}/{verdict.candidate.name}" if verdict.kept else None
-        rows.append(ManifestRow.of(verdict, file_name, report.settings.sampling, generator))
+        control = None
+        if controls is not None:
+            control = f"{CONTROLS_FOLDER}/{verdict.candidate.name}"
+            (folder / CONTROLS_FOLDER).mkdir(exist_ok=True)
+            shutil.copyfile(controls.path(verdict.candidate.name), folder / control)
+        sampling = report.settings.sampling
+        rows.append(ManifestRow.of(verdict, file_name, sampling, generator, control))
         if file_name is not None:
             (folder / IMAGES_FOLDER).mkdir(exist_ok=True)
             shutil.copyfile(verdict.path, folder / file_name)
@@ -418,5 +443,6 @@ def write_output(
     taxonomy = sources.bundle.path / TAXONOMY_FILE
     if taxonomy.is_file():
         shutil.copyfile(taxonomy, folder / TAXONOMY_FILE)
-    page = render_report(report, verdicts, sources.photographs, load_taxonomy(sources.bundle.path))
+    names = load_taxonomy(sources.bundle.path)
+    page = render_report(report, verdicts, sources.photographs, names, controls)
     write_text(folder / REPORT_FILE, page)

@@ -12,6 +12,7 @@ from porcelain.errors import UserError
 from porcelain.vocabulary import TASKS
 from training.data.ratio import Ratio, Rule
 from training.generator.synthesis.checks import DefectLimits
+from training.generator.synthesis.controls import ControlKind
 from training.generator.synthesis.copies import QUANTILE
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -32,6 +33,10 @@ class SynthesisSettings(BaseModel):
         allow_unseen: Make combinations of labels that no photograph shows.
         variation: In place of noise, begin at training photographs of the kind and change them by
             this much, above 0 to 1; None makes pictures from nothing.
+        control: What of a rendered vessel of the kind pictures follow: its `canny` edges, its
+            `depth`, or none of it.
+        control_model: ControlNet that was trained on these, by hub id (for Stable Diffusion 1.5
+            lllyasviel/sd-controlnet-canny or -depth) or folder.
         attempts: Most pictures sampled for each one planned of a kind.
         steps: Denoising steps; None takes the bundle's.
         guidance_scale: Scale of classifier-free guidance; None takes the bundle's.
@@ -53,6 +58,8 @@ class SynthesisSettings(BaseModel):
     tasks: tuple[str, ...] = TASKS
     allow_unseen: bool = False
     variation: Annotated[float | None, Field(gt=0, le=1)] = None
+    control: ControlKind = "none"
+    control_model: str | None = None
     attempts: Annotated[int, Field(ge=1)] = 6
     steps: Annotated[int | None, Field(ge=1, le=1000)] = None
     guidance_scale: Annotated[float | None, Field(ge=0, le=50)] = None

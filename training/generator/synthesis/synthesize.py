@@ -10,6 +10,7 @@ from pathlib import Path
 
 from porcelain.bundle import Bundle, load_bundle
 from porcelain.content_credentials import Signing
+from porcelain.errors import UserError
 from porcelain.files import atomic_folder, check_free, open_work_folder, sha256_bytes
 from porcelain.predictor import Predictor
 from porcelain.prompts import prompt_for
@@ -23,6 +24,7 @@ from training.generator.synthesis.candidates import (
     open_originals,
     seed_of,
 )
+from training.generator.synthesis.controls import Controls, open_controls
 from training.generator.synthesis.copies import (
     Photographs,
     leaked_test_warnings,
@@ -106,6 +108,7 @@ class _Run:
     settings: SynthesisSettings
     plan: Plan
     originals: Originals | None = None
+    controls: Controls | None = None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -149,7 +152,8 @@ def synthesize(
     """
     reporter = reporter or Reporter()
     check_free(out, overwrite, inputs.paths())
-    run = _prepare(inputs, settings, reporter)
+    work = out.parent / f".{out.name}.candidates.partial"
+    run = _prepare(inputs, settings, reporter, work)
     predictor = None
     if run.classifier is not None:
         graph = run.classifier.measured_graph
@@ -161,7 +165,6 @@ def synthesize(
         agreement=run.settings.agreement,
         defects=run.settings.defects,
     )
-    work = out.parent / f".{out.name}.candidates.partial"
     identity = _sampling_identity(run)
     if inputs.signing is not None:
         identity["certificate"] = sha256_bytes(inputs.signing.certificate)
@@ -169,7 +172,7 @@ def synthesize(
     verdicts = _sample(run, inputs, work, judge, reporter)
     report = _report(run, judge, photographs, verdicts)
     with atomic_folder(out, overwrite=overwrite) as folder:
-        write_output(folder, run.sources, run.plan, verdicts, report)
+        write_output(folder, run.sources, run.plan, verdicts, report, run.controls)
         learned = learned_by(run.sources.bundle, run.classifier)
         if learned is not None:
             write_learned(folder, learned)
@@ -177,7 +180,7 @@ def synthesize(
     return report
 
 
-def _prepare(inputs: Inputs, settings: SynthesisSettings, reporter: Reporter) -> _Run:
+def _prepare(inputs: Inputs, settings: SynthesisSettings, reporter: Reporter, work: Path) -> _Run:
     """Load what is read, make the plan, and say which rules cannot be applied."""
     warnings: list[str] = []
     sources = open_sources(inputs.bundle, inputs.data, inputs.split, warnings.append)
@@ -199,7 +202,11 @@ def _prepare(inputs: Inputs, settings: SynthesisSettings, reporter: Reporter) ->
         reporter.message(warning)
     reporter.planned(plan)
     originals = open_originals(sources, plan, resolved, inputs.vary_from)
-    return _Run(sources, classifier, resolved, plan, originals, warnings)
+    size = (resolved.sampling.width, resolved.sampling.height)
+    controls = open_controls(plan, resolved.control, resolved.control_model, size, work)
+    if originals is not None and controls is not None:
+        raise UserError("--vary begins at a picture and --control at noise; give one of them.")
+    return _Run(sources, classifier, resolved, plan, originals, controls, warnings)
 
 
 def _read_photographs(
@@ -233,6 +240,8 @@ def _sampling_identity(run: _Run) -> dict[str, object]:
     if run.originals is not None:
         identity["variation"] = run.originals.strength
         identity["photographs"] = run.originals.pictures.digest()
+    if run.controls is not None:
+        identity |= run.controls.identity()
     return identity
 
 
@@ -244,10 +253,17 @@ def _sample(
     def load() -> Sampler:
         from sampling.generator import Generator
 
-        return Generator.load(bundle, base=inputs.base, device=inputs.device)
+        net = None if run.controls is None else run.controls.controlnet
+        return Generator.load(bundle, base=inputs.base, controlnet=net, device=inputs.device)
 
     store = CandidateStore(
-        work, load, settings.sampling, bundle.manifest.digest(), inputs.signing, run.originals
+        work,
+        load,
+        settings.sampling,
+        bundle.manifest.digest(),
+        inputs.signing,
+        run.originals,
+        run.controls,
     )
     taxonomy = load_taxonomy(bundle.path)
     template = bundle.generator.prompt_template
