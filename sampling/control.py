@@ -50,8 +50,10 @@ def load_controlnet(folder: Path, pipeline: StableDiffusionPipeline) -> ControlN
             "the base of this generator (for Stable Diffusion 1.5: lllyasviel/sd-controlnet-canny)."
         )
     net.eval().requires_grad_(False)
-    loaded: ControlNetModel = net.to(unet.device, unet.dtype)
-    return loaded
+    # Not diffusers' own `to`, which warns of parts to keep in float32 where there are none.
+    torch.nn.Module.to(net, unet.device, unet.dtype)
+    steering: ControlNetModel = net
+    return steering
 
 
 @dataclass(frozen=True)
