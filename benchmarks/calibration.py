@@ -109,13 +109,7 @@ def main(
 ) -> None:
     """Compare the rules over the folds that have all of these members."""
     members = members or [WHOLE]
-    folds = [
-        fold
-        for fold in range(100)
-        if all((logits / f"fold{fold}-{name}.npz").is_file() for name in members)
-    ]
-    if not folds:
-        raise typer.BadParameter(f"no fold of {logits} has all of {', '.join(members)}")
+    folds = folds_with(logits, members)
     files = [[np.load(logits / f"fold{fold}-{name}.npz") for name in members] for fold in folds]
     tasks = [key.removeprefix("classes-") for key in files[0][0] if key.startswith("classes-")]
     table = Table(
@@ -132,6 +126,22 @@ def main(
     for name, rows in means.items():
         table.add_row("mean", name, *(f"{value:.3f}" for value in np.mean(rows, axis=0)))
     Console(width=120).print(table)
+
+
+def folds_with(logits: Path, members: Sequence[str]) -> list[int]:
+    """The folds that have all of these members.
+
+    Raises:
+        typer.BadParameter: There is none.
+    """
+    folds = [
+        fold
+        for fold in range(100)
+        if all((logits / f"fold{fold}-{name}.npz").is_file() for name in members)
+    ]
+    if not folds:
+        raise typer.BadParameter(f"no fold of {logits} has all of {', '.join(members)}")
+    return folds
 
 
 def read_part(members: Sequence[Any], task: str, column: int) -> Part:

@@ -3,9 +3,9 @@ r"""Members of the recipe, each trained once in each fold, to judge any mixture 
 A member is named FOLD:KIND:SEED. Its kind is what it learns from: P the photographs alone; D30 a
 draw of rendered vessels that makes 30 % of what it sees, their dynasty left blank; L30 the same
 with every label; W the photographs with some labels withheld, for `benchmarks.none_of_these`. The
-folds are those of `real_photographs`. Raw logits of the validation and test
-photographs go to `LOGITS/foldFOLD-KIND-SEED.npz`, where `benchmarks.calibration`,
-`benchmarks.mixtures` and `benchmarks.known_facts` read them.
+folds are those of `real_photographs`. Raw logits of the validation and test photographs go to
+`OUT/logits/foldFOLD-KIND-SEED.npz`, where `benchmarks.calibration`, `benchmarks.mixtures` and
+`benchmarks.known_facts` read them.
 
     porcelain data render --out RENDERED --count 2400 --size 256 --seed 11 --like PHOTOS
     python -m benchmarks.members --data PHOTOS --rendered RENDERED --out runs/members \

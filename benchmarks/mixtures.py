@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import f1_score
 
-from benchmarks.calibration import FloatArray, IntArray, read_part, shifted
+from benchmarks.calibration import FloatArray, IntArray, folds_with, read_part, shifted
 from training.classifier.evaluation.bootstrap import macro_draws
 
 DRAWS: Final = 2000
@@ -60,13 +60,7 @@ def main(
         text: (text.split("@")[0].split(","), float(text.split("@")[1])) for text in mixture
     }
     needed = sorted({member for members, _ in mixtures.values() for member in members})
-    folds = [
-        fold
-        for fold in range(100)
-        if all((logits / f"fold{fold}-{member}.npz").is_file() for member in needed)
-    ]
-    if not folds:
-        raise typer.BadParameter(f"no fold of {logits} has all of {', '.join(needed)}")
+    folds = folds_with(logits, needed)
     answers = {text: _answers(logits, folds, *found) for text, found in mixtures.items()}
     first = answers[mixture[0]]
     table = Table(
